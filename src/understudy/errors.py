@@ -1,0 +1,22 @@
+"""The one error that is the user's to mend."""
+
+
+class UserError(ValueError):
+    """Something the user gave is wrong, or something the user has is missing.
+
+    The message says what was given, what is allowed and what to do next. The command line prints
+    it without a traceback and exits with code 2; any other exception is our own defect and keeps
+    its traceback.
+    """
+
+
+def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
+    """A hint naming the known name closest to a misspelt one, or an empty string.
+
+    >>> nearest("epoch", ["epochs", "seed"])
+    ' Did you mean epochs?'
+    """
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {close[0]}?" if close else ""

@@ -1,0 +1,110 @@
+"""What a recogniser said about every clip of a split, kept so that figures can be made later."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from understudy.errors import UserError
+from understudy.run import write_bytes
+from understudy.types import Skipped
+
+_COLUMNS = ("record", "path", "group", "target", "logits")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Logits for N clips, joined with what the manifest says of them.
+
+    record: rows of the manifest. path, group: as the manifest has them. target: (N,) int64, index
+    into `classes`. logits: (N, K) float32. skipped: clips of the split that could not be read.
+    """
+
+    record: list[int]
+    path: list[str]
+    group: list[str]
+    target: Tensor
+    logits: Tensor
+    classes: tuple[str, ...]
+    split: str
+    skipped: tuple[Skipped, ...] = ()
+
+    def __post_init__(self) -> None:
+        sizes = {len(self.record), len(self.path), len(self.group), len(self.target)}
+        assert sizes == {len(self.logits)}, "one entry for every clip"
+        assert self.logits.shape[1:] == (len(self.classes),), "one logit for every class"
+
+    def __len__(self) -> int:
+        return len(self.record)
+
+    @property
+    def correct(self) -> np.ndarray:
+        """(N,) bool: whether the class with the highest logit is the target; the first one of
+        several equals counts as the highest."""
+        return self.logits.numpy().argmax(axis=1) == self.target.numpy()
+
+    def write(self, path: Path) -> None:
+        """Write Parquet; classes, split and skipped go into the schema's metadata."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        logits = self.logits.to(torch.float32).contiguous().numpy()
+        table = pa.table(
+            {
+                "record": pa.array(self.record, pa.int64()),
+                "path": pa.array(self.path, pa.string()),
+                "group": pa.array(self.group, pa.string()),
+                "target": pa.array(self.target.numpy(), pa.int64()),
+                "logits": pa.FixedSizeListArray.from_arrays(
+                    pa.array(logits.ravel(), pa.float32()), len(self.classes)
+                ),
+            }
+        )
+        notes = {
+            "classes": json.dumps(self.classes),
+            "split": self.split,
+            "skipped": json.dumps([tuple(skipped) for skipped in self.skipped]),
+        }
+        buffer = io.BytesIO()
+        pq.write_table(table.replace_schema_metadata(notes), buffer)
+        write_bytes(path, buffer.getvalue())
+
+
+def read_predictions(path: str | Path) -> Predictions:
+    """Read what `Predictions.write` wrote. Raises UserError if the file is not that."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"There are no predictions at {path}. Make them with: understudy evaluate")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} is not a readable Parquet file: {error}") from error
+    notes = table.schema.metadata or {}
+    missing = [name for name in _COLUMNS if name not in table.column_names]
+    missing += [name for name in ("classes", "split", "skipped") if name.encode() not in notes]
+    if missing:
+        raise UserError(
+            f"{path} holds no predictions of this program: {', '.join(missing)} missing. "
+            "Make the file anew with: understudy evaluate"
+        )
+    classes = tuple(json.loads(notes[b"classes"]))
+    values = table["logits"].combine_chunks().flatten().to_numpy().copy()
+    return Predictions(
+        record=table["record"].to_pylist(),
+        path=table["path"].to_pylist(),
+        group=table["group"].to_pylist(),
+        target=torch.tensor(table["target"].to_pylist(), dtype=torch.int64),
+        logits=torch.from_numpy(values).reshape(-1, len(classes)),
+        classes=classes,
+        split=notes[b"split"].decode(),
+        skipped=tuple(Skipped(*entry) for entry in json.loads(notes[b"skipped"])),
+    )

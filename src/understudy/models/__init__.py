@@ -1,0 +1,63 @@
+"""What learns. `create_model(name, num_classes, **options)` builds any of `list_models()`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from understudy.errors import UserError, nearest
+from understudy.models.frames import FramesRecognizer
+from understudy.types import Recognizer
+
+__all__ = ["create_model", "list_models", "model_options"]
+
+_MODELS: dict[str, Callable[..., Recognizer]] = {
+    "frames-attention": partial(FramesRecognizer, temporal="attention"),
+    "frames-average": partial(FramesRecognizer, temporal="average"),
+    "mobilenetv3": partial(FramesRecognizer, backbone="mobilenetv3_small_100"),
+    "mobilenetv4": partial(FramesRecognizer, backbone="mobilenetv4_conv_small"),
+    "mobilevit-xxs": partial(FramesRecognizer, backbone="mobilevit_xxs"),
+}
+
+
+def list_models() -> list[str]:
+    """Names that `create_model` takes."""
+    return sorted(_MODELS)
+
+
+def model_options(name: str) -> dict[str, Any]:
+    """The options of a model with their defaults. Raises UserError for an unknown model."""
+    if name not in _MODELS:
+        raise UserError(
+            f"There is no model {name}.{nearest(name, list_models())} "
+            f"Models: {', '.join(list_models())}."
+        )
+    parameters = inspect.signature(_MODELS[name]).parameters
+    return {
+        option: parameter.default
+        for option, parameter in parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+
+
+def create_model(name: str, num_classes: int, **options: Any) -> Recognizer:
+    """Build a recogniser for `num_classes` classes.
+
+    >>> model = create_model("mobilevit-xxs", 15)
+    >>> sum(parameter.numel() for parameter in model.parameters())
+    2303743
+
+    Raises UserError for an unknown model or option, naming the nearest known one.
+    """
+    known = model_options(name)
+    for option in options:
+        if option not in known:
+            raise UserError(
+                f"{name} has no option {option}.{nearest(option, list(known))} "
+                f"Options: {', '.join(known)}."
+            )
+    if num_classes < 1:
+        raise UserError(f"A model needs at least one class; {num_classes} were asked for.")
+    return _MODELS[name](num_classes, **options)

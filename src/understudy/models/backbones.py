@@ -1,0 +1,106 @@
+"""Picture backbones from timm, and what their weights really are.
+
+"A frozen pretrained backbone" that is in fact random is a mistake nobody sees in a loss curve, so
+where weights come from is always said, loaded exactly, and recorded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import timm
+import torch
+from torch import nn
+
+from understudy.errors import UserError
+
+RANDOM, HUB, CHECKPOINT = "random", "hub", "checkpoint"
+_CLASSIFIER_PREFIXES = ("classifier.", "head.fc.", "fc.", "head.")
+
+
+def create_backbone(name: str, weights: str) -> tuple[nn.Module, int]:
+    """A timm model without its classifier, and the number F of its features for one picture.
+
+    `weights` is "random", "hub" (timm's default weights for the name), the path of a safetensors
+    file, or "checkpoint" for a model that the caller fills from a trained run straight away.
+    Raises UserError for an unknown name, a missing file, or a file of another architecture.
+    """
+    if not timm.is_model(name):
+        close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
+        hint = f" timm has: {', '.join(close)}, ..." if close else ""
+        raise UserError(f"timm knows no backbone {name}.{hint}")
+    backbone = _from_hub(name) if weights == HUB else timm.create_model(name, num_classes=0)
+    if weights not in (RANDOM, HUB, CHECKPOINT):
+        _load_local(backbone, name, Path(weights))
+    features = getattr(backbone, "head_hidden_size", None) or backbone.num_features
+    assert isinstance(features, int)
+    return backbone, features
+
+
+def pixel_statistics(backbone: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std per channel that timm trained this backbone with, on pixels from 0 to 1."""
+    config = getattr(backbone, "pretrained_cfg", {})
+    return tuple(config.get("mean", (0.485, 0.456, 0.406))), tuple(
+        config.get("std", (0.229, 0.224, 0.225))
+    )
+
+
+def _from_hub(name: str) -> nn.Module:
+    config = timm.create_model(name, num_classes=0, pretrained=False).pretrained_cfg
+    try:
+        return timm.create_model(name, num_classes=0, pretrained=True)
+    except Exception as error:  # the hub client raises a dozen kinds; all mean "not to be had"
+        source = config.get("hf_hub_id") or config.get("url") or "no known place"
+        raise UserError(
+            f"The weights of {name} could not be fetched ({type(error).__name__}). They are the "
+            f"file model.safetensors of {source} on the Hugging Face hub. Fetch that file on a "
+            "machine with a network, copy it here and give its path: "
+            "model.options.weights=PATH. Or train from noise: model.options.weights=random."
+        ) from error
+
+
+def _load_local(backbone: nn.Module, name: str, path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise UserError(
+            f"There is no weight file {path}. weights takes random, hub or the path of a "
+            "safetensors file."
+        )
+    try:
+        found = load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path} is not a readable safetensors file: {error}") from error
+    expected = backbone.state_dict()
+    # The classifier of the old task is the only part that may be left behind.
+    kept = {
+        key: value.to(expected[key].dtype) if key in expected else value
+        for key, value in found.items()
+        if key in expected or not key.startswith(_CLASSIFIER_PREFIXES)
+    }
+    missing = [key for key in expected if key not in kept]
+    unknown = [key for key in kept if key not in expected]
+    misfits = [
+        f"{key} is {tuple(kept[key].shape)} in the file and {tuple(tensor.shape)} in {name}"
+        for key, tensor in expected.items()
+        if key in kept and kept[key].shape != tensor.shape
+    ]
+    problems = [f"{key} is missing from the file" for key in missing]
+    problems += [f"{key} is not part of {name}" for key in unknown] + misfits
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise UserError(f"{path} does not fit {name}: {'; '.join(problems[:3])}{more}.")
+    backbone.load_state_dict(kept)
+
+
+def freeze(module: nn.Module) -> None:
+    """Stop all learning in a module. The owner must also keep it in eval mode."""
+    module.requires_grad_(False)
+    module.eval()
+
+
+@torch.no_grad()
+def is_finite(module: nn.Module) -> bool:
+    """Whether every parameter is a number."""
+    return all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters())

@@ -1,0 +1,129 @@
+"""frames: a picture backbone on every frame, then time, then a classifier.
+
+    frames (B, T, 3, H, W) uint8 -> backbone -> features (B, T, F)
+      -> Linear, LayerNorm, GELU, Dropout -> tokens (B, T, E)
+      -> temporal head (average, attention) -> embedding (B, E)
+      -> Linear, ReLU, Dropout, Linear -> logits (B, K)
+
+One family covers the MobileViT student with temporal attention pooling, the MobileNet students and
+a frozen ImageNet network as teacher. `mobilevit-xxs` has 2,303,743 parameters at K = 15.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from understudy.errors import UserError
+from understudy.models.backbones import (
+    RANDOM,
+    create_backbone,
+    freeze,
+    pixel_statistics,
+)
+from understudy.models.layers import Normalize, time_mask
+from understudy.models.temporal import create_temporal_head
+from understudy.types import Output, Recognizer
+
+
+class FramesRecognizer(Recognizer):
+    """A backbone per frame, a projection, a temporal head, a classifier.
+
+    The embedding is what the temporal head gives: train it in a teacher's space by setting
+    `embedding_dim` to the teacher's.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        backbone: str = "mobilevit_xxs",
+        temporal: Literal["average", "attention"] = "attention",
+        weights: str = RANDOM,
+        freeze_backbone: bool = False,
+        embedding_dim: int = 512,
+        hidden_dim: int = 256,
+        heads: int = 4,
+        dropout: float = 0.1,
+        positions: bool = True,
+        input_size: int = 224,
+        mean: tuple[float, float, float] | None = None,
+        std: tuple[float, float, float] | None = None,
+    ) -> None:
+        super().__init__()
+        if freeze_backbone and weights == RANDOM:
+            raise UserError(
+                f"freeze_backbone with random weights: {backbone} would never learn anything. "
+                "Give weights=hub or weights=PATH, or leave it unfrozen."
+            )
+        if embedding_dim % (2 * heads):
+            raise UserError(f"embedding_dim {embedding_dim} must be a multiple of 2 x heads.")
+        self.backbone, self.num_features = create_backbone(backbone, weights)
+        default_mean, default_std = pixel_statistics(self.backbone)
+        self.normalize = Normalize(tuple(mean or default_mean), tuple(std or default_std))
+        self.projection = nn.Sequential(
+            nn.Linear(self.num_features, embedding_dim),
+            nn.LayerNorm(embedding_dim),
+            nn.GELU(),
+            nn.Dropout(dropout),
+        )
+        self.temporal = create_temporal_head(
+            temporal, embedding_dim, heads=heads, dropout=dropout, positions=positions
+        )
+        self.head = nn.Sequential(
+            nn.Linear(embedding_dim, hidden_dim),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden_dim, num_classes),
+        )
+        self.input_size = input_size
+        self.clip_frames = None
+        self.frozen_backbone = freeze_backbone
+        if freeze_backbone:
+            freeze(self.backbone)
+        # Depthwise convolutions run up to half again as fast on a CPU in this layout.
+        self.backbone.to(memory_format=cast(torch.memory_format, torch.channels_last))
+
+    def train(self, mode: bool = True) -> FramesRecognizer:
+        """Frozen means frozen: batch statistics and dropout of the backbone stay off too."""
+        super().train(mode)
+        if self.frozen_backbone:
+            self.backbone.eval()
+        return self
+
+    def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Output:
+        return self.forward_head(self.forward_features(frames, lengths), lengths)
+
+    def forward_features(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Features (B, T, F) of every frame; those of padding are zero, or arbitrary in an export.
+
+        Padding is left out before the backbone, where it would otherwise shift the statistics of
+        batch normalisation while training.
+        """
+        batch, time = frames.shape[:2]
+        if lengths is None or torch.compiler.is_exporting():
+            return self._encode(frames.flatten(0, 1)).unflatten(0, (batch, time))
+        real = time_mask(lengths, time)
+        encoded = self._encode(frames[real])
+        features = encoded.new_zeros(batch, time, self.num_features)
+        features[real] = encoded
+        return features
+
+    def forward_head(self, features: Tensor, lengths: Tensor | None = None) -> Output:
+        """From features (B, T, F) to the output of the clip."""
+        batch, time = features.shape[:2]
+        if lengths is None:
+            mask = torch.ones(batch, time, dtype=torch.bool, device=features.device)
+        else:
+            mask = time_mask(lengths, time)
+        embedding = self.temporal(self.projection(features), mask)
+        return Output(logits=self.head(embedding), embedding=embedding)
+
+    def _encode(self, pixels: Tensor) -> Tensor:
+        normalised = self.normalize(pixels).contiguous(memory_format=torch.channels_last)
+        if self.frozen_backbone:
+            with torch.no_grad():
+                return self.backbone(normalised)
+        return self.backbone(normalised)

@@ -1,0 +1,297 @@
+"""What a run is asked to do: one YAML file, checked by the models below.
+
+A key that nothing reads is an error that names its nearest neighbour, so a typing mistake can never
+become a default. Values that only make sense together are checked together.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from understudy.errors import UserError, nearest
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Augment(Section):
+    """What is drawn once for a clip and applied to all of its frames. Off by default: 0 or 1."""
+
+    crop_scale: Share = 1.0
+    """Smallest share of the picture's area that a random crop keeps."""
+    flip: Share = 0.0
+    """Probability of a horizontal mirror. Off, because it turns walk_left into walk_right."""
+    brightness: NotNegative = 0.0
+    contrast: NotNegative = 0.0
+    saturation: NotNegative = 0.0
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    rotation_degrees: NotNegative = 0.0
+    erase: Share = 0.0
+    """Probability of blanking one rectangle, the same in every frame."""
+    views: Count | None = None
+    """Number of different draws per clip, repeated in turn; None: a new draw in every epoch. A
+    finite number lets a cached teacher be reused, by later epochs and by other students."""
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is drawn at all."""
+        return self.crop_scale < 1 or any(
+            value > 0
+            for value in (
+                self.flip,
+                self.brightness,
+                self.contrast,
+                self.saturation,
+                self.hue,
+                self.rotation_degrees,
+                self.erase,
+            )
+        )
+
+
+class Data(Section):
+    """Which clips, which of their frames, at which size."""
+
+    manifest: str
+    """A manifest (CSV or Parquet) or a folder with one sub-folder per class."""
+    size: Count = 224
+    """Pixels a side that models see."""
+    frames: Count = 8
+    sampling: Literal["uniform", "centre", "random_segment", "dense"] = "uniform"
+    stride_s: Positive | None = None
+    """Seconds between two frames; for dense sampling."""
+    augment: Augment = Augment()
+    seed: int = 0
+    """Seed of the split and of every augmentation draw; apart from the seed of training, so that
+    several students can see the same pixels."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    memory_mb: Annotated[int, Field(ge=0)] = 512
+    """Decoded frames kept in memory per worker, so that later epochs need not decode again."""
+    allow_shared_groups: bool = False
+    """Accept a manifest in which one group stands in two splits. Its figures are then too good."""
+    max_bad_share: Share = 0.05
+    """Training stops when more than this share of the clips cannot be read."""
+
+    @model_validator(mode="after")
+    def _stride_belongs_to_dense(self) -> Data:
+        if (self.sampling == "dense") != (self.stride_s is not None):
+            raise ValueError("stride_s and sampling: dense go together; give both or neither")
+        return self
+
+
+class Model(Section):
+    """Which architecture. `options` are the keyword arguments of `create_model`."""
+
+    name: str = "mobilevit-xxs"
+    options: dict[str, Any] = {}
+
+
+class Teacher(Section):
+    """Who teaches: a CLIP-class model, or a run that was trained before."""
+
+    kind: Literal["clip", "run"]
+    path: str | None = None
+    """kind run: the run directory."""
+    checkpoint: str = "best"
+    architecture: str = "ViT-B-32"
+    """kind clip: an open_clip architecture, or the path of an open_clip model configuration."""
+    weights: str | None = "openai"
+    """kind clip: an open_clip tag or a local file."""
+    head: Literal["zero-shot", "probe", "none"] = "zero-shot"
+    """Where the logits come from: text prompts of the class names, a linear probe fitted on the
+    training embeddings, or nowhere (then only features can be taught)."""
+    prompts: tuple[str, ...] = (
+        "a photo of a person {}.",
+        "a video frame of someone {}.",
+        "a picture of the action {}.",
+    )
+    class_texts: dict[str, str] = {}
+    """What to write in a prompt in place of a class name; by default the name with spaces."""
+    cache: bool = True
+    """Keep the teacher's outputs per clip and view, and reuse them."""
+
+    @model_validator(mode="after")
+    def _run_needs_a_path(self) -> Teacher:
+        if (self.kind == "run") != (self.path is not None):
+            raise ValueError("path belongs to kind: run, and kind: run needs it")
+        return self
+
+
+class Distill(Section):
+    """L = alpha * L_feature + beta * L_response + gamma * L_task."""
+
+    alpha: NotNegative = 1.0
+    beta: NotNegative = 1.0
+    gamma: NotNegative = 0.5
+    temperature: Positive = 4.0
+
+
+class Train(Section):
+    epochs: Count = 15
+    batch_size: Count = 32
+    lr: Positive = 3e-4
+    min_lr: NotNegative = 1e-6
+    warmup_epochs: NotNegative = 0
+    weight_decay: NotNegative = 0.01
+    gradient_norm: Positive = 1.0
+    accumulate: Count = 1
+    """Batches per optimiser step."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    imbalance: Literal["none", "class_weights", "balanced_sampling"] = "none"
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    patience: Count | None = None
+    """Epochs without a better validation metric before training stops; None: never."""
+    checkpoint_every: Count | None = None
+    """Also keep a checkpoint every so many epochs."""
+    tracker: Literal["none", "tensorboard", "wandb", "mlflow"] = "none"
+
+
+class Eval(Section):
+    split: str = "test"
+    batch_size: Count = 32
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    resamples: Annotated[int, Field(ge=100)] = 2000
+
+
+class Recipe(Section):
+    """One training run, whole. `name` names its directory under `runs/`."""
+
+    name: str
+    data: Data
+    model: Model = Model()
+    teacher: Teacher | None = None
+    distill: Distill = Distill()
+    train: Train = Train()
+    eval: Eval = Eval()
+
+    @model_validator(mode="after")
+    def _weights_have_a_teacher(self) -> Recipe:
+        if self.teacher is None and "distill" in self.model_fields_set:
+            raise ValueError("distill is set, but there is no teacher that could distil")
+        if self.teacher is not None and self.distill.alpha == self.distill.beta == 0:
+            raise ValueError("alpha and beta are both 0: this teacher would teach nothing")
+        return self
+
+
+def load_recipe(source: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
+    """Read a recipe from a YAML file or by the name of one that comes with the package.
+
+    `overrides` are `section.key=value` strings, the value in YAML: `train.epochs=5`.
+    Raises UserError for a missing file, bad YAML, an unknown key or a value out of range.
+    """
+    path = Path(source)
+    if not path.is_file():
+        shipped = recipe_names()
+        if str(source) not in shipped:
+            raise UserError(
+                f"There is no recipe {source}: neither a file nor a recipe of the package "
+                f"({', '.join(shipped)}).{nearest(str(source), shipped)}"
+            )
+        text = (_shipped() / f"{source}.yaml").read_text(encoding="utf-8")
+    else:
+        text = path.read_text(encoding="utf-8")
+    try:
+        content = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{source} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{source} holds no recipe: expected keys such as name, data and model.")
+    for override in overrides:
+        _override(content, override)
+    content.setdefault("name", path.stem)
+    return parse_recipe(content, str(source))
+
+
+def parse_recipe(content: dict[str, Any], source: str = "recipe") -> Recipe:
+    """Check the content of a recipe. Raises UserError that lists everything wrong with it."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{source} is not a valid recipe:\n{_explain(error)}") from None
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as YAML, every value written out, so that a run stays readable on its own."""
+    excluded = {"distill"} if recipe.teacher is None else None
+    content = recipe.model_dump(mode="json", exclude=excluded)
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(entry.name[:-5] for entry in _shipped().iterdir() if entry.name.endswith(".yaml"))
+
+
+def _shipped():
+    return resources.files("understudy") / "recipes"
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which 3e-4 is a number, as everybody means it, and not a string."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)$"),
+    list("-+0123456789."),
+)
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise UserError(f"--set {override}: write it as section.key=value, e.g. train.epochs=5.")
+    *sections, last = key.strip().split(".")
+    place = content
+    for section in sections:
+        place = place.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise UserError(f"--set {override}: {section} is a value, it holds no {last}.")
+    try:
+        place[last] = yaml.load(value, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override}: the value is not valid YAML: {error}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        location = [part for part in problem["loc"] if isinstance(part, str)]
+        where = ".".join(location) or "recipe"
+        if problem["type"] == "extra_forbidden":
+            known = _keys_at(location[:-1])
+            hint = nearest(location[-1], known)
+            lines.append(f"  {where}: no such key.{hint} Known here: {', '.join(known)}.")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            given = "" if problem["type"] == "missing" else f" (given: {problem['input']!r})"
+            if isinstance(problem["input"], dict):
+                given = ""
+            lines.append(f"  {where}: {message}{given}")
+    return "\n".join(lines)
+
+
+def _keys_at(location: list[str]) -> list[str]:
+    """The keys that the section at `location` may hold."""
+    model: Any = Recipe
+    for part in location:
+        annotation = model.model_fields[part].annotation
+        options = getattr(annotation, "__args__", (annotation,))
+        model = next((o for o in options if isinstance(o, type) and issubclass(o, Section)), None)
+        if model is None:
+            return []
+    return list(model.model_fields)

@@ -1,0 +1,141 @@
+"""The types that every stage shares: what a clip is, what a model takes and what it gives.
+
+Shape letters, here and in all models: B clips, T frames, H and W pixels, K classes, E embedding,
+F features of one frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+State = tuple[Tensor, ...]
+"""What a stream remembers. Each tensor is at most 4-D: mobile GPU delegates corrupt deeper ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row of a manifest.
+
+    `path` names a video file, a picture or a folder of frames. `label` is one class, or a tuple of
+    them where several hold at once. `group` is the person or the source video: the unit that must
+    never stand in two splits. `start_s` and `end_s` bound the action inside a longer video.
+    """
+
+    path: str
+    label: str | tuple[str, ...]
+    split: str
+    group: str
+    start_s: float | None = None
+    end_s: float | None = None
+
+
+class Output(NamedTuple):
+    """What every recogniser gives: `logits` (B, K) and `embedding` (B, E), the pooled clip."""
+
+    logits: Tensor
+    embedding: Tensor
+
+
+class Skipped(NamedTuple):
+    """A manifest row that could not be read, and why. Never replaced by a black frame."""
+
+    row: int
+    path: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """Clips on their way to a model.
+
+    frames: (B, T, 3, H, W) uint8 RGB; a picture has T = 1. Frames past a clip's length are padding.
+    lengths: (B,) int64, true frames of each clip, 1 <= length <= T.
+    target: (B,) int64 class index, or (B, K) float32 of 0 and 1 for multi-label.
+    index: (B,) int64 rows of the manifest, so that predictions can be joined.
+    view: which augmentation draw these pixels are; None when they were not augmented.
+    skipped: rows that belonged to this batch and could not be read; B is smaller by that many
+        and may be 0.
+    taught: the teacher's output for these very pixels, live or from the cache.
+    features: (B, T, F) float of a frozen backbone, computed once; `frames` is then empty.
+    """
+
+    frames: Tensor
+    lengths: Tensor
+    target: Tensor
+    index: Tensor
+    view: int | None = None
+    skipped: tuple[Skipped, ...] = ()
+    taught: Output | None = None
+    features: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch with every tensor on `device`."""
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        return replace(
+            self,
+            frames=move(self.frames),
+            lengths=move(self.lengths),
+            target=move(self.target),
+            index=move(self.index),
+            taught=Output(*map(move, self.taught)) if self.taught is not None else None,
+            features=move(self.features) if self.features is not None else None,
+        )
+
+
+class Recognizer(nn.Module):
+    """Every model and every teacher: uint8 clips in, `Output` out.
+
+    A recogniser normalises pixels itself, with its own `mean` and `std`, so that teacher, student,
+    exported artifact and browser cannot disagree. Padding never changes its output.
+    """
+
+    backbone: nn.Module
+    """Turns pixels into features."""
+    head: nn.Module
+    """What is specific to the classes."""
+    input_size: int
+    """Pixels a side that it was built for."""
+    clip_frames: int | None
+    """The number of frames it needs, or None for any."""
+
+    def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Output:
+        """Recognise clips.
+
+        frames: (B, T, 3, H, W) uint8 RGB. lengths: (B,) int64, or None when every clip has T
+        frames.
+        """
+        raise NotImplementedError
+
+    def __call__(self, frames: Tensor, lengths: Tensor | None = None) -> Output:
+        return super().__call__(frames, lengths)
+
+
+class StreamingRecognizer(Recognizer):
+    """A recogniser that can also read a clip frame by frame.
+
+    The state goes in and comes out, because hidden module state exports without an error and then
+    silently forgets everything. Stepping through a clip ends at what `forward` gives for it.
+    """
+
+    def init_state(self, batch_size: int) -> State:
+        """The state before the first frame, on the model's device."""
+        raise NotImplementedError
+
+    def step(self, frame: Tensor, state: State) -> tuple[Output, State]:
+        """Read one frame (B, 3, H, W) uint8 and give the output for the clip so far."""
+        raise NotImplementedError
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of parameters, trainable or not; buffers are not counted."""
+    return sum(parameter.numel() for parameter in module.parameters())

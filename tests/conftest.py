@@ -1,0 +1,18 @@
+"""What all tests share. Fixtures are real files that the tests write."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real pictures and clips; the test is skipped, saying so, where it is unset."""
+    place = os.environ.get("UNDERSTUDY_REAL_DATA")
+    if not place or not Path(place).is_dir():
+        pytest.skip("UNDERSTUDY_REAL_DATA names no folder of real data")
+    return Path(place).resolve()
