@@ -108,7 +108,10 @@ class Teacher(Section):
     architecture: str = "ViT-B-32"
     """kind clip: an open_clip architecture, or the path of an open_clip model configuration."""
     weights: str | None = "openai"
-    """kind clip: an open_clip tag or a local file."""
+    """kind clip: the open_clip tag of the weights. It also decides the activation and the pixel
+    statistics that go with them. None for a tower of your own, which needs weights_file."""
+    weights_file: str | None = None
+    """kind clip: a local copy of those weights, instead of the hub."""
     head: Literal["zero-shot", "probe", "none"] = "zero-shot"
     """Where the logits come from: text prompts of the class names, a linear probe fitted on the
     training embeddings, or nowhere (then only features can be taught)."""
@@ -126,6 +129,8 @@ class Teacher(Section):
     def _run_needs_a_path(self) -> Teacher:
         if (self.kind == "run") != (self.path is not None):
             raise ValueError("path belongs to kind: run, and kind: run needs it")
+        if self.kind == "clip" and self.weights is None and self.weights_file is None:
+            raise ValueError("a CLIP teacher needs weights (a tag) or weights_file (a path)")
         return self
 
 

@@ -1,18 +1,19 @@
 """The run directory: the only thing that evaluation, export, reports and studies read.
 
-    runs/<name>/
-      recipe.yaml          what was asked, every value written out
-      environment.json     versions, device, commit, command, start and end
-      data.json            classes, clips per split, what was skipped and why
-      teacher.json         who taught, with which weights and which head; absent without a teacher
-      history.json         one entry per epoch: every part of the loss, metrics, learning rate
-      checkpoints/         best, final, epoch_010, ... .safetensors
-      resume/              optimiser state of the last finished epoch
-      predictions.parquet  metrics.json  report.html  exports/<format>/
+runs/<name>/
+  recipe.yaml          what was asked, every value written out
+  environment.json     versions, device, commit, command, start and end
+  data.json            classes, clips per split, what was skipped and why
+  teacher.json         who taught, with which weights and which head; absent without a teacher
+  history.json         one entry per epoch: every part of the loss, metrics, learning rate
+  checkpoints/         best, final, epoch_010, ... .safetensors
+  resume/              optimiser state of the last finished epoch
+  predictions.parquet  metrics.json  report.html  exports/<format>/
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -130,6 +131,14 @@ def create_run(path: Path, recipe: Recipe) -> Run:
     return Run(path)
 
 
+def discard_run(run: Run) -> None:
+    """Take back a run directory that `create_run` made and nothing was trained in."""
+    (run.path / "recipe.yaml").unlink(missing_ok=True)
+    for folder in (run.path / "checkpoints", run.path / "resume", run.path):
+        with contextlib.suppress(OSError):  # somebody keeps files of their own there
+            folder.rmdir()
+
+
 def open_run(path: str | Path) -> Run:
     """Open a run directory. Raises UserError if there is none."""
     path = Path(path)
@@ -140,7 +149,7 @@ def open_run(path: str | Path) -> Run:
     return Run(path)
 
 
-def save_weights(model: Recognizer, path: Path, **notes: str) -> None:
+def save_weights(model: Recognizer, path: Path, notes: dict[str, str] | None = None) -> None:
     """Write a model's weights as safetensors, with `notes` in the file's metadata."""
     from safetensors.torch import save
 

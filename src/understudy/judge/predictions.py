@@ -108,3 +108,9 @@ def read_predictions(path: str | Path) -> Predictions:
         split=notes[b"split"].decode(),
         skipped=tuple(Skipped(*entry) for entry in json.loads(notes[b"skipped"])),
     )
+
+
+def some_of(names: list[str], limit: int = 5) -> str:
+    """The first names of a list, and how many more there are, for messages."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

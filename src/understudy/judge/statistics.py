@@ -36,9 +36,10 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
         raise ValueError(f"{successes} successes of {n}: allowed are 0 to {n}.")
     if n == 0:
         return 0.0, 1.0
-    low, high = proportion_confint(successes, n, alpha=1 - confidence, method="wilson")
+    bounds = proportion_confint(successes, n, alpha=1 - confidence, method="wilson")
+    low, high = (float(bound) for bound in bounds)  # pyright: ignore[reportArgumentType]
     # Rounding can leave the bound a hair inside the proportion at 0% and at 100%.
-    return min(float(low), successes / n), max(float(high), successes / n)
+    return min(low, successes / n), max(high, successes / n)
 
 
 def group_index(groups: Sequence[str]) -> tuple[np.ndarray, int]:
@@ -52,7 +53,7 @@ def group_index(groups: Sequence[str]) -> tuple[np.ndarray, int]:
 
 
 def resample_sums(
-    values: np.ndarray | sparse.spmatrix,
+    values: np.ndarray | sparse.csr_array,
     groups: np.ndarray,
     *,
     resamples: int = 2000,
@@ -66,19 +67,19 @@ def resample_sums(
     drawn group as often as it was drawn. Gives (resamples, D) float64.
     """
     count = int(groups.max()) + 1
-    members = sparse.csr_matrix(
+    members = sparse.csr_array(
         (np.ones(len(groups)), (groups, np.arange(len(groups)))), shape=(count, len(groups))
     )
-    per_group = sparse.csr_matrix((members @ sparse.csr_matrix(values)).T)  # (D, groups)
+    per_group = sparse.csr_array((members @ sparse.csr_array(values)).T)  # (D, groups)
     generator = np.random.default_rng(seed)
-    sums = np.empty((resamples, per_group.shape[0]))
+    sums = []
     for start in range(0, resamples, _DRAWS_AT_ONCE):
         draws = min(_DRAWS_AT_ONCE, resamples - start)
         drawn = generator.integers(count, size=(draws, count))
         drawn += np.arange(draws)[:, None] * count
         times = np.bincount(drawn.ravel(), minlength=draws * count).reshape(draws, count)
-        sums[start : start + draws] = (per_group @ times.T.astype(float)).T
-    return sums
+        sums.append((per_group @ times.T.astype(float)).T)
+    return np.concatenate(sums)
 
 
 def percentiles(draws: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
@@ -94,7 +95,7 @@ def percentiles(draws: np.ndarray, confidence: float = 0.95) -> tuple[float, flo
 
 def bootstrap_groups(
     statistic: Callable[[np.ndarray], np.ndarray],
-    values: np.ndarray | sparse.spmatrix,
+    values: np.ndarray | sparse.csr_array,
     groups: Sequence[str],
     *,
     confidence: float = 0.95,

@@ -1,0 +1,1 @@
+"""How a trained recogniser is used: on files, and live."""

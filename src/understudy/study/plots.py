@@ -35,6 +35,7 @@ def curves(history: Sequence[dict[str, Any]]) -> dict[str, Markup]:
     panels |= {_TITLES.get(part, f"{part.capitalize()} loss"): (part, "") for part in others}
     if others:
         panels["Total loss"] = ("loss", "")
+    best = next((entry["epoch"] for entry in reversed(history) if entry.get("best")), None)
     drawn = {}
     for title, (train, val) in panels.items():
         lines = {
@@ -43,8 +44,10 @@ def curves(history: Sequence[dict[str, Any]]) -> dict[str, Markup]:
         }
         lines = {name: points for name, points in lines.items() if points}
         if lines:
-            best = next((e["epoch"] for e in reversed(history) if e.get("best")), None)
             drawn[title] = _panel(title, lines, best)
+    rates = [(entry["epoch"], entry["lr"]) for entry in history if "lr" in entry]
+    if rates:
+        drawn["Learning rate"] = _panel("Learning rate", {"training": rates}, None)
     return drawn
 
 
@@ -58,7 +61,7 @@ def _panel(title: str, lines: dict[str, list[tuple[int, float]]], best: int | No
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(3.5, 2.25), layout="constrained")
+    figure = Figure(figsize=(2.8, 1.8), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
     is_share = title == "Accuracy"
@@ -76,13 +79,16 @@ def _panel(title: str, lines: dict[str, list[tuple[int, float]]], best: int | No
         )
     marked = dict(lines.get("validation", [])).get(best) if best is not None else None
     if marked is not None and best is not None:
+        # The figure stands on the side where the training curve is not.
+        above = marked >= dict(lines.get("training", [])).get(best, marked)
         axes.plot([best], [marked], "o", color=_ACCENT, markersize=5.5, zorder=5)
         axes.annotate(
             f"{marked:.0%}" if is_share else f"{marked:.2f}",
             (best, marked),
-            xytext=(0, 7),
+            xytext=(0, 6 if above else -7),
             textcoords="offset points",
             ha="center",
+            va="bottom" if above else "top",
             color=_ACCENT,
             fontsize=9,
             fontweight="bold",
@@ -96,6 +102,8 @@ def _panel(title: str, lines: dict[str, list[tuple[int, float]]], best: int | No
         low = min(y for points in lines.values() for _, y in points)
         axes.set_ylim(min(0, low), top * 1.15 if top > 0 else 1)
         axes.yaxis.set_major_locator(MaxNLocator(3))
+        # Tiny values are written 3e-4, so that every panel keeps its width.
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("e-0", "e-"))
     axes.set_xlim(min(epochs) - 0.4, max(epochs) + 0.4 + 0.04 * (max(epochs) - min(epochs)))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.tick_params(length=0, labelsize=9, labelcolor=_MUTED, pad=5)
@@ -155,19 +163,20 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> Markup
     """
     count = len(classes)
     written = count <= 24
-    cell = 44 if count <= 8 else 32 if count <= 16 else 25 if written else 10
-    size = 12 if count <= 16 else 11 if written else 8.5
+    cell = 52 if count <= 8 else 32 if count <= 16 else 25 if written else 10
+    size = 13 if count <= 16 else 11 if written else 8.5
     names = [name if len(name) <= 22 else f"{name[:21]}…" for name in classes]
     # Without a font at hand: 0.56 of the size is a generous mean width of a letter.
     margin = round(max((len(name) for name in names), default=0) * size * 0.56) + 14
     side = count * cell
     # Column names lean at 45 degrees where they fit; the last one needs room to the right.
-    lean = 45 if written else 90
+    lean, baseline = (45, "auto") if written else (90, "central")
     top = round(margin * (0.75 if written else 1)) + 22
     right = round(margin * 0.72) if written else 6
     width, height = margin + side + right, top + side + 4
     parts = [
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" class="confusion" '
+        f'style="max-width: 100%; min-width: {0.75 * width:.0f}px" '
         f'role="img" aria-label="{escape(_describe_confusion(matrix, classes))}" '
         f'font-size="{size}">'
     ]
@@ -180,8 +189,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> Markup
         x = margin + row * cell + cell / 2
         parts.append(
             f'<text transform="translate({x:.1f} {top - 7}) rotate(-{lean})" '
-            f'fill="var(--ink)"{" dominant-baseline='central'" if lean == 90 else ""}>'
-            f"{escape(name)}</text>"
+            f'dominant-baseline="{baseline}" fill="var(--ink)">{escape(name)}</text>'
         )
     gap = 1 if written else 0.5
     parts.append(

@@ -1,0 +1,158 @@
+"""Frames at given times from a video, a frame folder or a picture.
+
+    timeline = read_timeline(path)
+    frames = read_frames(path, sample_times("uniform", 8, timeline), short_side=224)
+
+What a file is, its content decides and not its suffix.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from understudy.data.media import (
+    MEDIA_SUFFIXES,
+    PICTURE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    DecodeError,
+    MediaInfo,
+    exact_s,
+)
+from understudy.data.pictures import is_picture, probe_picture, read_picture
+from understudy.data.sampling import Timeline
+from understudy.data.transforms import resize_short_side
+from understudy.data.video import probe_video, read_video
+
+__all__ = [
+    "MEDIA_SUFFIXES",
+    "PICTURE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "DecodeError",
+    "MediaInfo",
+    "natural_key",
+    "probe",
+    "read_frames",
+    "read_timeline",
+]
+
+FOLDER_FPS = 25.0
+"""A folder of frames does not say how fast it was filmed; this is assumed."""
+
+
+def probe(path: str | Path) -> MediaInfo:
+    """What a clip is, how long and how large, from its header and first frame.
+
+    Raises DecodeError if the file is missing, empty, damaged or holds no pictures.
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = _frame_files(path)
+        first = probe_picture(files[0])
+        return MediaInfo(
+            kind="frames",
+            duration_s=len(files) / FOLDER_FPS,
+            fps=FOLDER_FPS,
+            frames=len(files),
+            width=first.width,
+            height=first.height,
+        )
+    return probe_picture(path) if _is_picture(path) else probe_video(path)
+
+
+def read_timeline(
+    path: str | Path, start_s: float | None = None, end_s: float | None = None
+) -> Timeline:
+    """The timeline to sample a clip from, or from a part of it.
+
+    start_s and end_s count from the first frame, as a player shows them; they are widened to whole
+    frames, and an end past the last frame is the last frame's end. Raises DecodeError if the clip
+    cannot be read or has ended before `start_s`.
+    """
+    info = probe(path)
+    first, last = 0.0, info.duration_s
+    if info.kind != "picture":
+        if start_s is not None:
+            first = math.floor(start_s * info.fps + 1e-6) / info.fps
+        if end_s is not None:
+            last = min(last, math.ceil(end_s * info.fps - 1e-6) / info.fps)
+        if first >= last:
+            raise DecodeError(
+                Path(path), f"nothing is left between {start_s} s and {end_s} s of its {last:.2f} s"
+            )
+    return Timeline(info.start_s + first, info.start_s + last, info.fps)
+
+
+def read_frames(
+    path: str | Path, times_s: Sequence[float], *, short_side: int | None = None
+) -> Tensor:
+    """The frame on screen at each time, (T, 3, H, W) uint8 RGB.
+
+    times_s: rising, in seconds, on the file's own clock as `read_timeline` gives it. short_side: a
+    frame whose shorter side is longer is made that small, aspect kept; never enlarged. Raises
+    DecodeError when any of the frames is damaged or missing: none is replaced by another.
+    """
+    path = Path(path)
+    if not times_s or any(a >= b for a, b in pairwise(times_s)):
+        raise ValueError(f"times_s={times_s}: one time at least is needed, and they must rise.")
+    finish = partial(_shrink, short_side=short_side)
+    if path.is_dir():
+        frames = _read_folder(path, times_s, short_side)
+    elif _is_picture(path):
+        if len(times_s) > 1:
+            raise DecodeError(path, f"a picture has one frame, not {len(times_s)}")
+        frames = [finish(read_picture(path))]
+    else:
+        frames = read_video(path, times_s, finish)
+    sizes = {tuple(frame.shape[1:]) for frame in frames}
+    if len(sizes) > 1:
+        raise DecodeError(path, f"its frames differ in size: {sorted(sizes)}")
+    return torch.stack(frames)
+
+
+def natural_key(path: Path) -> tuple[list[tuple[int, str]], str]:
+    """Sorts frame_2 before frame_10."""
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts], path.name
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(32)
+    except OSError as error:
+        raise DecodeError(path, f"it cannot be opened: {error.strerror}") from error
+    if not head:
+        raise DecodeError(path, "the file is empty")
+    return is_picture(head)
+
+
+def _frame_files(folder: Path) -> list[Path]:
+    files = sorted(
+        (file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES),
+        key=natural_key,
+    )
+    if not files:
+        raise DecodeError(folder, "the folder holds no pictures")
+    return files
+
+
+def _read_folder(folder: Path, times_s: Sequence[float], short_side: int | None) -> list[Tensor]:
+    files = _frame_files(folder)
+    numbers = [math.floor(exact_s(time_s) * int(FOLDER_FPS)) for time_s in times_s]
+    if numbers[0] < 0 or numbers[-1] >= len(files):
+        raise DecodeError(folder, f"it has {len(files)} frames, not {numbers[-1] + 1}")
+    return [_shrink(read_picture(files[number]), short_side=short_side) for number in numbers]
+
+
+def _shrink(frame: Tensor, *, short_side: int | None) -> Tensor:
+    if short_side is None or min(frame.shape[-2:]) <= short_side:
+        return frame
+    return resize_short_side(frame, short_side)

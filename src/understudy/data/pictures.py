@@ -1,0 +1,95 @@
+"""Still pictures of every mode to 8-bit RGB, by Pillow."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from understudy.data.media import DecodeError, MediaInfo
+
+# A Pillow error is whatever its many format plugins raise on damaged bytes.
+_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, MemoryError, RuntimeError)
+
+
+def is_picture(head: bytes) -> bool:
+    """Whether a file that begins with these 32 bytes is a still picture, whatever its name says.
+
+    An animated GIF is a video here, and so is every GIF.
+    """
+    if head[4:8] == b"ftyp":
+        return head[8:12] in {b"avif", b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"WEBP"
+    starts = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*")
+    return head.startswith(starts) or (head[:2] in {b"P5", b"P6"} and head[2:3].isspace())
+
+
+def probe_picture(path: Path) -> MediaInfo:
+    """The size of a picture as it is shown. Raises DecodeError."""
+    with _open(path) as image:
+        width, height = image.size
+        if image.getexif().get(0x0112, 1) >= 5:  # orientations 5 to 8 lie on their side
+            width, height = height, width
+    return MediaInfo("picture", 0.0, 0.0, 1, width, height)
+
+
+def read_picture(path: Path) -> Tensor:
+    """A picture as (3, H, W) uint8 RGB, turned as its EXIF orientation says.
+
+    16-bit values are scaled to 8 bits, transparency is put on white, palettes and CMYK are
+    converted. Raises DecodeError for damaged pictures, float and 32-bit ones (they have no defined
+    range), animations other than GIF, and pictures too large to be meant.
+    """
+    with _open(path) as image:
+        if getattr(image, "is_animated", False) and image.format in {"PNG", "WEBP"}:
+            raise DecodeError(path, f"an animated {image.format}; convert it to a video")
+        try:
+            image.load()
+            rgb = _to_rgb(path, ImageOps.exif_transpose(image))
+        except _ERRORS as error:
+            raise DecodeError(path, f"damaged picture: {error}") from error
+        return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+
+
+def _open(path: Path) -> Image.Image:
+    _register_heif(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return Image.open(path)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DecodeError(path, f"too large to be a picture: {error}") from error
+    except _ERRORS as error:
+        raise DecodeError(path, f"no readable picture: {error}") from error
+
+
+def _register_heif(path: Path) -> None:
+    """Teach Pillow HEIC, but only when one comes along: the plugin takes a while to load."""
+    with path.open("rb") as file:
+        if file.read(12)[8:] not in {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}:
+            return
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+
+
+def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise DecodeError(path, "a 32-bit picture, whose range is not defined")
+        # Pillow's own conversion clips at 255 and leaves a white picture.
+        scaled = (values.astype(np.uint32) * 255 + 32767) // 65535
+        image = Image.fromarray(scaled.astype(np.uint8))
+    elif image.mode == "F":
+        raise DecodeError(path, "a float picture, whose range is not defined")
+    if image.has_transparency_data:
+        on_white = Image.new("RGBA", image.size, "white")
+        on_white.alpha_composite(image.convert("RGBA"))
+        image = on_white
+    return image.convert("RGB")

@@ -1,0 +1,265 @@
+"""Frames of a video file at given times, by PyAV (which brings its own FFmpeg).
+
+Times are presentation times on the file's own clock, compared exactly in the stream's time base.
+HDR pixels are converted to 8 bits without tone mapping: pale, but the same everywhere.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import av.error
+import numpy as np
+import torch
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+from torch import Tensor
+
+from understudy.data.media import DecodeError, MediaInfo, exact_s
+
+WORTH_A_SEEK = 8
+"""A seek pays off when it skips this many frames at least."""
+MAX_FPS = 240
+"""A header that claims more tells its clock's resolution, not its frame rate."""
+
+ESTIMATED = frozenset({"mpeg", "mpegts"})
+"""Formats without a header that tells the duration; FFmpeg guesses it from the bit rate."""
+
+
+class _SeekMissedError(Exception):
+    """A seek landed after the frame that was wanted."""
+
+
+def probe_video(path: Path) -> MediaInfo:
+    """What the header says, proven by decoding the first frame. Raises DecodeError."""
+    with _open(path) as (container, stream):
+        frame = next(_decode(path, container, stream), None)
+        if frame is None:
+            raise DecodeError(path, "it holds no frame")
+        height, width = _upright(torch.empty(frame.height, frame.width), frame).shape
+        start, end, fps = _extent(container, stream)
+    return MediaInfo(
+        kind="video",
+        duration_s=float(end - start),
+        fps=float(fps),
+        frames=stream.frames or None,
+        width=width,
+        height=height,
+        start_s=float(start),
+    )
+
+
+def read_video(
+    path: Path,
+    times_s: Sequence[float],
+    finish: Callable[[Tensor], Tensor],
+    *,
+    seek: bool = True,
+) -> list[Tensor]:
+    """The frame on screen at each time, each (3, H, W) uint8 RGB and passed through `finish`.
+
+    times_s: rising, in seconds. Decodes in one pass and jumps ahead only where a key frame lies
+    far enough ahead, so that no frame is ever decoded twice; `seek=False` never jumps, and gives
+    the same pixels. Raises DecodeError when a wanted frame is damaged or missing.
+    """
+    if seek:
+        try:
+            return _read(path, times_s, finish, seek=True)
+        except _SeekMissedError:
+            pass
+    return _read(path, times_s, finish, seek=False)
+
+
+def _read(
+    path: Path, times_s: Sequence[float], finish: Callable[[Tensor], Tensor], *, seek: bool
+) -> list[Tensor]:
+    pixels: list[Tensor] = []
+    with _open(path) as (container, stream):
+        base, period, reformatter = _time_base(stream), _period(stream), VideoReformatter()
+        keys = _key_frames(container, stream) if seek else []
+        frames = _in_order(path, container, stream)
+        shown: VideoFrame | None = None
+        ahead: VideoFrame | None = next(frames, None)
+        for time_s in times_s:
+            tick = math.floor(exact_s(time_s) / base)
+            position = ahead.pts if ahead is not None else None
+            key = _key_before(keys, tick)
+            if key and position is not None and key[0] - position >= WORTH_A_SEEK * period:
+                container.seek(key[1], stream=stream, backward=True, any_frame=False)
+                frames = _in_order(path, container, stream)
+                shown, ahead = None, next(frames, None)
+                if ahead is None or cast(int, ahead.pts) > tick:
+                    raise _SeekMissedError
+            while ahead is not None and cast(int, ahead.pts) <= tick:
+                shown, ahead = ahead, next(frames, None)
+            if shown is None:
+                raise DecodeError(path, f"there is no frame at {time_s:.3f} s yet")
+            if ahead is None and tick > cast(int, shown.pts) + 2 * (shown.duration or period):
+                end_s = float(cast(int, shown.pts) * base)
+                raise DecodeError(
+                    path, f"there is no frame at {time_s:.3f} s; the last one is at {end_s:.3f} s"
+                )
+            if shown.is_corrupt:
+                raise DecodeError(path, f"the frame at {time_s:.3f} s is damaged")
+            pixels.append(finish(_to_rgb(shown, reformatter)))
+    return pixels
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            yield container, _video_stream(path, container)
+    except (av.error.FFmpegError, UnicodeError) as error:
+        raise DecodeError(path, f"no readable video: {_reason(error)}") from error
+
+
+def _video_stream(path: Path, container: InputContainer) -> VideoStream:
+    if container.format.name.endswith("_pipe") or container.format.name in {"image2", "tty"}:
+        raise DecodeError(path, "neither a picture nor a video of a known kind")
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:  # the cover of a song
+            # Loaders have processes of their own; threads would only delay the first frame.
+            stream.codec_context.thread_count = 1
+            return stream
+    raise DecodeError(path, "it holds no video stream" + (", only audio" * bool(container.streams)))
+
+
+def _decode(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    try:
+        yield from container.decode(stream)
+    except av.error.EOFError:
+        return
+    except av.error.FFmpegError as error:
+        raise DecodeError(path, f"damaged video: {_reason(error)}") from error
+
+
+def _in_order(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """Frames whose times are known and rise."""
+    last: int | None = None
+    for frame in _decode(path, container, stream):
+        if frame.pts is None:
+            frame.pts = (stream.start_time or 0) if last is None else last + _period(stream)
+        if last is not None and frame.pts <= last:
+            raise DecodeError(path, "the times of its frames run backwards")
+        last = frame.pts
+        yield frame
+
+
+def _key_frames(container: InputContainer, stream: VideoStream) -> list[tuple[int, int]]:
+    """Key frames as (presentation time, index time), rising; empty where there is no index."""
+    times = sorted(entry.timestamp for entry in stream.index_entries if entry.is_keyframe)
+    # An index may count in decoding time, which runs ahead of presentation by a constant.
+    delay = (stream.start_time or 0) - times[0] if times else 0
+    return [(time + delay, time) for time in times]
+
+
+def _key_before(keys: list[tuple[int, int]], tick: int) -> tuple[int, int] | None:
+    place = bisect.bisect_right(keys, (tick, math.inf))
+    return keys[place - 1] if place else None
+
+
+def _extent(container: InputContainer, stream: VideoStream) -> tuple[Fraction, Fraction, Fraction]:
+    """Start and end in exact seconds, and frames per second."""
+    base = _time_base(stream)
+    start = (stream.start_time or 0) * base
+    rate = stream.average_rate or stream.guessed_rate
+    if rate is not None and rate > MAX_FPS:
+        rate = None
+    name = container.format.name
+    if stream.duration and rate and name not in ESTIMATED:
+        end = start + stream.duration * base
+        if name == "avi":  # FFmpeg shortens the duration of a file that breaks off
+            end = max(end, start + stream.frames / rate)
+        return start, end, rate
+    return _scanned_extent(container, stream, start, rate)
+
+
+def _scanned_extent(
+    container: InputContainer, stream: VideoStream, start: Fraction, rate: Fraction | None
+) -> tuple[Fraction, Fraction, Fraction]:
+    """As `_extent`, from the times of packets: of the last ones only, where the rate is known."""
+    base = _time_base(stream)
+    claimed = container.duration is not None and container.format.name not in ESTIMATED
+    header_end = Fraction((container.start_time or 0) + (container.duration or 0), av.time_base)
+    from_s = header_end - 2 if claimed and rate is not None else Fraction(0)
+    container.seek(max(0, int(from_s * av.time_base)), backward=True)
+    times: list[Fraction] = []
+    last = start  # over all streams
+    for packet in container.demux():
+        if packet.pts is not None and packet.time_base is not None:
+            last = max(last, packet.pts * packet.time_base)
+            if packet.stream.index == stream.index:
+                times.append(packet.pts * base)
+    if rate is None:
+        span = max(times, default=start) - min(times, default=start)
+        rate = (len(times) - 1) / span if span else Fraction(1)
+    end = max(times, default=start) + 1 / rate
+    # A file that breaks off is not shortened in silence: its lost frames will be found missing.
+    if claimed and header_end - max(last, end) > 1:
+        end = header_end
+    return start, end, rate
+
+
+def _time_base(stream: VideoStream) -> Fraction:
+    assert stream.time_base is not None
+    return stream.time_base
+
+
+def _period(stream: VideoStream) -> int:
+    """Ticks that a frame lasts, roughly; at least 1."""
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    return max(1, round(1 / (rate * _time_base(stream))))
+
+
+def _to_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> Tensor:
+    def convert(format: str) -> np.ndarray:
+        # One thread: starting more takes nine tenths of the time of a small frame.
+        return reformatter.reformat(frame, format=format, threads=1).to_ndarray()
+
+    if any(component.is_alpha for component in frame.format.components):
+        rgba = convert("rgba").astype(np.uint16)
+        opaque = rgba[..., 3:]
+        rgb = ((rgba[..., :3] * opaque + 255 * (255 - opaque) + 127) // 255).astype(np.uint8)
+    else:
+        rgb = convert("rgb24")
+    return _upright(torch.from_numpy(rgb).permute(2, 0, 1), frame).contiguous()
+
+
+def _upright(pixels: Tensor, frame: VideoFrame) -> Tensor:
+    """Turn and mirror pixels (..., H, W) as the display matrix of the file asks."""
+    matrix = _display_matrix(frame)
+    if matrix is None:
+        return torch.rot90(pixels, round(frame.rotation / 90), (-2, -1))
+    a, b, c, d = matrix
+    if abs(b) > abs(a):  # x and y change places
+        pixels, a, d = pixels.transpose(-2, -1), c, b
+    if a < 0:
+        pixels = pixels.flip(-1)
+    return pixels.flip(-2) if d < 0 else pixels
+
+
+def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
+    """The linear part (a, b, c, d): a point (x, y) is shown at (a x + c y, b x + d y)."""
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV refuses all side data when one of them is of a kind it does not know
+        return None
+    if data is None:
+        return None
+    values = np.frombuffer(bytes(data), dtype=np.int32)
+    return int(values[0]), int(values[1]), int(values[3]), int(values[4])
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,244 @@
+"""CLIP-class towers as teachers: `Recognizer`s whose logits come from text or from a linear probe.
+
+CLIP (Radford et al. 2021) embeds pictures and sentences in one space. A clip's embedding is the
+mean of the L2-normalised embeddings of its frames.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlparse
+from urllib.request import getproxies
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from understudy.errors import UserError, nearest
+from understudy.models.layers import Normalize, time_mask
+from understudy.recipe import Teacher
+from understudy.types import Output, Recognizer
+
+_WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+
+
+class ClipRecognizer(Recognizer):
+    """A frozen CLIP image tower with a head over its normalised embeddings.
+
+    `head` maps unit vectors (B, E) to logits (B, K). Frames of any size are resized to the tower's
+    own, because a vision transformer takes no other.
+    """
+
+    def __init__(self, tower: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = tower
+        self.head = head
+        size = cast(Any, tower.visual).image_size
+        self.input_size = size[0] if isinstance(size, tuple) else size
+        self.clip_frames = None
+        preprocess = cast(dict[str, Any], cast(Any, tower.visual).preprocess_cfg)
+        self.normalize = Normalize(tuple(preprocess["mean"]), tuple(preprocess["std"]))
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> ClipRecognizer:
+        """A teacher stays in evaluation mode whatever is asked."""
+        del mode
+        return super().train(False)
+
+    def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Output:
+        batch, time = frames.shape[:2]
+        if lengths is None:
+            lengths = torch.full((batch,), time, device=frames.device)
+        real = time_mask(lengths, time)
+        pixels = self.normalize(frames[real])
+        if pixels.shape[-1] != self.input_size or pixels.shape[-2] != self.input_size:
+            side = (self.input_size, self.input_size)
+            pixels = F.interpolate(pixels, side, mode="bicubic", antialias=True)
+        unit = F.normalize(cast(Any, self.backbone).encode_image(pixels), dim=-1)
+        summed = unit.new_zeros(batch, unit.shape[-1])
+        summed.index_add_(0, real.nonzero()[:, 0], unit)
+        embedding = summed / lengths[:, None]
+        return Output(logits=self.head(F.normalize(embedding, dim=-1)), embedding=embedding)
+
+
+class TextHead(nn.Module):
+    """Zero-shot classification: similarity to the class's sentences at the model's temperature."""
+
+    weight: Tensor
+    scale: Tensor
+
+    def __init__(self, texts: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", texts)
+        self.register_buffer("scale", scale)
+
+    def forward(self, unit: Tensor) -> Tensor:
+        return self.scale * unit @ self.weight.T
+
+
+class NoHead(nn.Module):
+    """For teaching features alone: its logits are all zero and carry no opinion."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+
+    def forward(self, unit: Tensor) -> Tensor:
+        return unit.new_zeros(len(unit), self.num_classes)
+
+
+def load_tower(config: Teacher) -> nn.Module:
+    """The CLIP model that `config` names, on the CPU in float32.
+
+    Raises UserError for unknown names, and, where weights can't be had, says which file to fetch,
+    from where by name, and where to put it.
+    """
+    import open_clip
+
+    architecture = config.architecture
+    if architecture.endswith(".json"):
+        if not Path(architecture).is_file():
+            raise UserError(f"There is no model configuration {architecture}.")
+        open_clip.add_model_config(architecture)
+        architecture = Path(architecture).stem
+    known = open_clip.list_models()
+    if architecture not in known:
+        raise UserError(
+            f"open_clip knows no architecture {architecture}.{nearest(architecture, known)}"
+        )
+    tag = _pretrained_config(architecture, config.weights)
+    file = Path(config.weights_file) if config.weights_file else _fetch(architecture, config, tag)
+    if not file.is_file():
+        raise UserError(f"There is no weight file {file} (teacher.weights_file).")
+    statistics = {key: tag[key] for key in ("mean", "std") if key in tag}
+    try:
+        tower = open_clip.create_model(
+            architecture,
+            pretrained=str(file),
+            # The tag knows the activation; the wrong one costs accuracy without any error.
+            force_quick_gelu=bool(tag.get("quick_gelu", False)),
+            force_preprocess_cfg=statistics,
+        )
+    except Exception as error:  # anything in a file that is not this architecture's
+        raise UserError(f"{file} does not fit {architecture}: {error}") from error
+    return tower.eval()
+
+
+def text_head(tower: nn.Module, config: Teacher, classes: tuple[str, ...]) -> TextHead:
+    """A zero-shot head: for each class the mean embedding of its prompts (a prompt ensemble)."""
+    import open_clip
+
+    unknown = sorted(set(config.class_texts) - set(classes))
+    if unknown:
+        raise UserError(
+            f"teacher.class_texts names {unknown[0]}, which is no class."
+            f"{nearest(unknown[0], classes)}"
+        )
+    architecture = Path(config.architecture)
+    name = architecture.stem if architecture.suffix == ".json" else config.architecture
+    tokenizer = open_clip.get_tokenizer(name)
+    model = cast(Any, tower)
+    rows = []
+    with torch.inference_mode():
+        for label in classes:
+            text = config.class_texts.get(label, label.replace("_", " "))
+            sentences = [prompt.format(text) for prompt in config.prompts]
+            unit = F.normalize(model.encode_text(tokenizer(sentences)), dim=-1)
+            rows.append(F.normalize(unit.mean(0), dim=-1))
+    return TextHead(torch.stack(rows).clone(), model.logit_scale.detach().exp().clone())
+
+
+def probe_head(
+    embeddings: Tensor, targets: Tensor, num_classes: int, groups: list[str]
+) -> nn.Linear:
+    """A linear probe fitted on unit embeddings (N, E) with class indices (N,).
+
+    Logistic regression; its strength is chosen by cross-validation that keeps groups whole.
+    Raises UserError if a class has no training clip: its row would be noise.
+    """
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
+
+    absent = sorted(set(range(num_classes)) - set(targets.tolist()))
+    if absent:
+        raise UserError(f"The probe cannot be fitted: class number {absent[0]} has no clip.")
+    folds = min(5, len(set(groups)), int(targets.bincount().min()))
+    features, labels = embeddings.double().numpy(), targets.numpy()
+    if folds < 2:
+        probe = LogisticRegression(C=10.0, max_iter=2000).fit(features, labels)
+    else:
+        search = GridSearchCV(
+            LogisticRegression(max_iter=2000),
+            {"C": [0.1, 1.0, 10.0, 100.0]},
+            cv=StratifiedGroupKFold(folds, shuffle=True, random_state=0),
+            scoring="neg_log_loss" if folds > 2 else "accuracy",
+            error_score=float("-inf"),
+        )
+        search.fit(features, labels, groups=np.asarray(groups))
+        probe = cast(LogisticRegression, search.best_estimator_)
+    head = nn.Linear(embeddings.shape[1], num_classes)
+    weight, bias = torch.from_numpy(probe.coef_).float(), torch.from_numpy(probe.intercept_).float()
+    if num_classes == 2:  # scikit-learn keeps one row for two classes
+        weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
+    with torch.no_grad():
+        head.weight.copy_(weight)
+        head.bias.copy_(bias)
+    return head.requires_grad_(False)
+
+
+def _pretrained_config(architecture: str, weights: str | None) -> dict[str, Any]:
+    import open_clip
+
+    if weights is None:
+        return {}
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if weights not in tags:
+        raise UserError(
+            f"open_clip has no weights {weights} for {architecture}.{nearest(weights, tags)} "
+            f"Known tags: {', '.join(tags) or 'none'}. For weights of your own, set "
+            "teacher.weights=null and teacher.weights_file=PATH."
+        )
+    return open_clip.get_pretrained_cfg(architecture, weights)
+
+
+def _fetch(architecture: str, config: Teacher, tag: dict[str, Any]) -> Path:
+    """The weight file from the local hub cache or from the hub."""
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+
+    repository, _, named = tag.get("hf_hub", "").rpartition("/")
+    names = (named,) if named else _WEIGHT_FILES
+    for name in names if repository else ():
+        cached = try_to_load_from_cache(repository, name)
+        if isinstance(cached, str):
+            return Path(cached)
+    reason = "no copy on the hub is known"
+    if repository and not _reachable(constants.ENDPOINT):
+        reason = "the hub cannot be reached from here"
+    elif repository:
+        for name in names:
+            try:
+                return Path(hf_hub_download(repository, name))
+            except Exception as error:  # the hub client raises a dozen kinds
+                reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    raise UserError(
+        f"The weights {config.weights} of {architecture} are not here and could not be fetched "
+        f"({reason}). Fetch the file {names[0]} of {repository or tag.get('url', architecture)} "
+        "(Hugging Face hub) on a machine with a network, put it anywhere on this one and name it: "
+        f"--set teacher.weights_file=PATH. Or put it into the hub's cache, {constants.HF_HUB_CACHE}"
+        "."
+    )
+
+
+def _reachable(endpoint: str) -> bool:
+    """Whether the hub's name resolves; its client would retry for most of a minute to find out."""
+    if getproxies():
+        return True
+    try:
+        socket.getaddrinfo(urlparse(endpoint).hostname, 443)
+    except OSError:
+        return False
+    return True

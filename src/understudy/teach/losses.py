@@ -1,0 +1,85 @@
+"""What a student is taught by: L = alpha * L_feature + beta * L_response + gamma * L_task.
+
+Losses hold no parameters; the student owns its projection into the teacher's space.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from understudy.recipe import Distill
+from understudy.types import Output
+
+
+class Losses(NamedTuple):
+    """Scalars: the weighted `total` and its unweighted parts. Parts not taught are None."""
+
+    total: Tensor
+    task: Tensor
+    feature: Tensor | None = None
+    response: Tensor | None = None
+
+
+def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Squared distance between L2-normalised embeddings (B, E), averaged over the batch.
+
+    It equals 2 - 2 cos, between 0 and 4 whatever E is. A mean over E as well would make the term
+    E / 2 times weaker, so that alpha = 1 would mean next to nothing for E = 512.
+    """
+    distance = F.normalize(student, dim=-1) - F.normalize(teacher, dim=-1)
+    return distance.square().sum(-1).mean()
+
+
+def response_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T^2 * KL(softmax(teacher / T) || softmax(student / T)) of logits (B, K), batch mean.
+
+    Hinton et al. 2015, section 2: T^2 keeps the gradient's size independent of T.
+    """
+    return temperature**2 * F.kl_div(
+        F.log_softmax(student / temperature, dim=-1),
+        F.log_softmax(teacher / temperature, dim=-1),
+        reduction="batchmean",
+        log_target=True,
+    )
+
+
+def task_loss(
+    logits: Tensor, target: Tensor, class_weights: Tensor | None = None, smoothing: float = 0.0
+) -> Tensor:
+    """Cross-entropy of logits (B, K) with class indices (B,)."""
+    return F.cross_entropy(logits, target, weight=class_weights, label_smoothing=smoothing)
+
+
+def teaching_loss(
+    student: Output,
+    target: Tensor,
+    taught: Output | None,
+    weights: Distill,
+    *,
+    class_weights: Tensor | None = None,
+    smoothing: float = 0.0,
+) -> Losses:
+    """All parts of the loss. Without a teacher it is cross-entropy alone, unweighted."""
+    task = task_loss(student.logits, target, class_weights, smoothing)
+    if taught is None:
+        return Losses(total=task, task=task)
+    feature = feature_loss(student.embedding, taught.embedding) if weights.alpha else None
+    response = (
+        response_loss(student.logits, taught.logits, weights.temperature) if weights.beta else None
+    )
+    total = weights.gamma * task
+    if feature is not None:
+        total = total + weights.alpha * feature
+    if response is not None:
+        total = total + weights.beta * response
+    return Losses(total, task, feature, response)
+
+
+def balanced_class_weights(counts: list[int]) -> Tensor:
+    """Weights (K,) inversely proportional to the clips of a class, 1 on average over the clips."""
+    number = torch.tensor(counts, dtype=torch.float32)
+    return number.sum() / (len(counts) * number.clamp(min=1))

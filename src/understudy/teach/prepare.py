@@ -1,0 +1,299 @@
+"""What training needs before its first step, each mistake found before hours are spent."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from understudy.data.loader import EpochSampler, clip_seconds, make_loader
+from understudy.data.manifest import Manifest, read_manifest
+from understudy.errors import UserError
+from understudy.models import create_model, model_options
+from understudy.models.backbones import CHECKPOINT
+from understudy.models.frames import FramesRecognizer
+from understudy.recipe import Recipe
+from understudy.run import Run
+from understudy.teach.features import draws_pixels, feature_loader, precompute
+from understudy.teach.losses import balanced_class_weights
+from understudy.teach.progress import Reporter
+from understudy.teach.targets import TargetCache, cache_key, worth_caching
+from understudy.teach.teacher import FrozenTeacher, create_teacher
+from understudy.types import Batch, Recognizer, Skipped, parameter_count
+
+TRACKER_PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
+
+
+@dataclass(slots=True)
+class Lesson:
+    """A student, its teacher and its clips, ready for the first step."""
+
+    recipe: Recipe
+    manifest: Manifest
+    accelerator: Accelerator
+    student: Recognizer
+    optimizer: torch.optim.Optimizer
+    train_loader: DataLoader[Batch]
+    val_loader: DataLoader[Batch]
+    sampler: EpochSampler
+    teacher: FrozenTeacher | None
+    targets: TargetCache | None
+    class_weights: Tensor | None
+    model_options: dict[str, Any]
+    skipped: dict[int, Skipped] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.manifest.classes
+
+    def skip(self, clips: Iterable[Skipped]) -> None:
+        """Note clips that could not be read. Raises UserError when they are too many."""
+        self.skipped |= {clip.row: clip for clip in clips}
+        records = self.manifest.records
+        total = sum(record.split in ("train", "val") for record in records)
+        limit = self.recipe.data.max_bad_share
+        if len(self.skipped) > limit * total:
+            named = [f"  {clip.path}: {clip.reason}" for clip in self.skipped.values()]
+            more = f"\n  and {len(named) - 5} more" if len(named) > 5 else ""
+            raise UserError(
+                f"{len(self.skipped)} of {total} clips could not be read, more than the share of "
+                f"{limit:.0%} that data.max_bad_share allows:\n" + "\n".join(named[:5]) + more
+            )
+
+    def describe_data(self) -> dict[str, Any]:
+        """What `data.json` of the run holds."""
+        records = self.manifest.records
+        groups = {
+            split: len({records[row].group for row in self.manifest.rows(split)})
+            for split in self.manifest.splits
+        }
+        return {
+            "classes": list(self.classes),
+            "manifest": str(Path(self.recipe.data.manifest).resolve()),
+            "fingerprint": self.manifest.fingerprint(),
+            "counts": self.manifest.counts(),
+            "groups": groups,
+            "clip_seconds": clip_seconds(self.manifest, self.manifest.rows("train")),
+            "model_options": self.model_options,
+            "skipped": self.describe_skipped(),
+        }
+
+    def describe_skipped(self) -> list[dict[str, Any]]:
+        return [
+            clip._asdict() | {"split": self.manifest.records[clip.row].split}
+            for clip in sorted(self.skipped.values())
+        ]
+
+
+def prepare_lesson(recipe: Recipe, run: Run, reporter: Reporter) -> Lesson:
+    """Read the clips, build teacher and student, compute what need be computed only once."""
+    accelerator = create_accelerator(recipe, run)
+    manifest = read_manifest(
+        recipe.data.manifest,
+        allow_shared_groups=recipe.data.allow_shared_groups,
+        seed=recipe.data.seed,
+    )
+    if manifest.is_multi_label:
+        raise UserError(
+            "This manifest gives some clips several labels; training takes one label per clip."
+        )
+    train_rows, val_rows = manifest.rows("train"), manifest.rows("val")
+    _check_classes_in(manifest, "train")
+    batch_size = recipe.train.batch_size
+    train_loader = make_loader(
+        manifest,
+        recipe.data,
+        train_rows,
+        batch_size=batch_size,
+        shuffle_seed=recipe.train.seed,
+        balanced=recipe.train.imbalance == "balanced_sampling",
+        augment=True,
+    )
+    val_loader = make_loader(manifest, recipe.data, val_rows, batch_size=recipe.eval.batch_size)
+    sampler = train_loader.sampler
+    assert isinstance(sampler, EpochSampler)
+    plain_loader = make_loader(manifest, recipe.data, train_rows, batch_size=batch_size)
+
+    teacher = targets = None
+    if recipe.teacher is not None:
+        reporter.note(f"teacher: {recipe.teacher.path or recipe.teacher.architecture}")
+        teacher = create_teacher(
+            recipe.teacher,
+            recipe.distill,
+            manifest.classes,
+            lambda: plain_loader,
+            lambda row: manifest.records[row].group,
+        )
+        teacher.recognizer.to(accelerator.device)
+        targets = TargetCache(teacher.recognizer, _cache_folder(recipe, run, manifest, teacher))
+    torch.manual_seed(recipe.train.seed)
+    student, options = create_student(recipe, len(manifest.classes), teacher)
+    student.to(accelerator.device)
+    _check_disk(run, student, recipe)
+    lesson = Lesson(
+        recipe=recipe,
+        manifest=manifest,
+        accelerator=accelerator,
+        student=student,
+        optimizer=torch.optim.AdamW(
+            [parameter for parameter in student.parameters() if parameter.requires_grad],
+            lr=recipe.train.lr,
+            weight_decay=recipe.train.weight_decay,
+        ),
+        train_loader=train_loader,
+        val_loader=val_loader,
+        sampler=sampler,
+        teacher=teacher,
+        targets=targets,
+        class_weights=_class_weights(recipe, manifest, accelerator.device),
+        model_options=options,
+    )
+    _reuse_features(lesson, plain_loader, reporter)
+    lesson.train_loader = accelerator.prepare_data_loader(
+        lesson.train_loader, device_placement=False
+    )
+    return lesson
+
+
+def create_student(
+    recipe: Recipe, num_classes: int, teacher: FrozenTeacher | None
+) -> tuple[Recognizer, dict[str, Any]]:
+    """The student, its embedding in the teacher's space, and the options that build it again.
+
+    In those, weights are "checkpoint", so that opening a run never fetches pretrained weights, and
+    pixel statistics are written out, so that they cannot change with a library.
+    """
+    options = {"input_size": recipe.data.size} | recipe.model.options
+    if teacher is not None and "embedding_dim" in model_options(recipe.model.name):
+        given = options.setdefault("embedding_dim", teacher.embedding_dim)
+        if given != teacher.embedding_dim and recipe.distill.alpha > 0:
+            raise UserError(
+                f"model.options.embedding_dim is {given}, but the teacher's embedding has "
+                f"{teacher.embedding_dim} dimensions. Leave it out, or set distill.alpha=0."
+            )
+    student = create_model(recipe.model.name, num_classes, **options)
+    if isinstance(student, FramesRecognizer):
+        options |= {
+            "weights": CHECKPOINT,
+            "mean": [round(value, 6) for value in student.normalize.mean.flatten().tolist()],
+            "std": [round(value, 6) for value in student.normalize.std.flatten().tolist()],
+        }
+    return student, options
+
+
+def create_accelerator(recipe: Recipe, run: Run) -> Accelerator:
+    """Device, precision, accumulation and tracker by `accelerate`."""
+    train = recipe.train
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(train.device, True):
+        there = [name for name, has in available.items() if has]
+        raise UserError(
+            f"train.device is {train.device}, but this machine has no such device; "
+            f"it has: {', '.join(['cpu', *there])}."
+        )
+    on_cpu = train.device == "cpu" or not any(available.values())
+    if train.precision == "fp16" and on_cpu:
+        raise UserError("train.precision=fp16 needs a GPU; use bf16 or fp32 on a CPU.")
+    package = TRACKER_PACKAGES.get(train.tracker)
+    if package and importlib.util.find_spec(package) is None:
+        raise UserError(
+            f"train.tracker={train.tracker} needs a package that is not installed: "
+            f"pip install 'understudy[{train.tracker}]'"
+        )
+    # Accelerate keeps device and precision for the process; one process may train several runs.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(
+        cpu=on_cpu,
+        mixed_precision={"fp32": "no"}.get(train.precision, train.precision),
+        gradient_accumulation_steps=train.accumulate,
+        log_with=None if train.tracker == "none" else train.tracker,
+        project_dir=str(run.path),
+    )
+    if package:
+        accelerator.init_trackers(run.name, config=_flat(recipe.model_dump(mode="json")))
+    return accelerator
+
+
+def _reuse_features(lesson: Lesson, plain_loader: DataLoader[Batch], reporter: Reporter) -> None:
+    """Put features of a frozen backbone in the place of pixels that would never change."""
+    student, data = lesson.student, lesson.recipe.data
+    if not (isinstance(student, FramesRecognizer) and student.frozen_backbone):
+        return
+    device, batch_size = lesson.accelerator.device, lesson.recipe.train.batch_size
+    bank, skipped = precompute(student, lesson.val_loader, device)
+    lesson.skip(skipped)
+    lesson.val_loader = feature_loader(bank, _sampler_of(lesson.val_loader), batch_size)
+    # A live teacher needs the pixels, and several processes need the wrapped forward.
+    if draws_pixels(data) or lesson.teacher or lesson.accelerator.num_processes > 1:
+        return
+    reporter.note("the backbone is frozen: its features are computed once")
+    bank, skipped = precompute(student, plain_loader, device)
+    lesson.skip(skipped)
+    lesson.train_loader = feature_loader(bank, lesson.sampler, batch_size)
+
+
+def _sampler_of(loader: DataLoader[Batch]) -> EpochSampler:
+    assert isinstance(loader.sampler, EpochSampler)
+    return loader.sampler
+
+
+def _cache_folder(
+    recipe: Recipe, run: Run, manifest: Manifest, teacher: FrozenTeacher
+) -> Path | None:
+    """Beside the runs, so that students of one teacher share what it said."""
+    if recipe.teacher is None or not recipe.teacher.cache or not worth_caching(recipe.data):
+        return None
+    key = cache_key(teacher.facts["weights_sha256"], manifest.fingerprint(), recipe.data)
+    return run.path.parent / "teacher-cache" / key
+
+
+def _class_weights(recipe: Recipe, manifest: Manifest, device: torch.device) -> Tensor | None:
+    if recipe.train.imbalance != "class_weights":
+        return None
+    return balanced_class_weights(list(manifest.counts()["train"].values())).to(device)
+
+
+def _check_classes_in(manifest: Manifest, split: str) -> None:
+    missing = [label for label, count in manifest.counts()[split].items() if count == 0]
+    if missing:
+        raise UserError(
+            f"No clip of the {split} split has the label {missing[0]}"
+            f"{f' (nor {len(missing) - 1} others)' if len(missing) > 1 else ''}; "
+            "it could not be learned."
+        )
+
+
+def _check_disk(run: Run, student: Recognizer, recipe: Recipe) -> None:
+    """Refuse to start when the checkpoints would not fit on the disk."""
+    kept = 2 + recipe.train.epochs // (recipe.train.checkpoint_every or recipe.train.epochs + 1)
+    # Each checkpoint once, the resume file thrice (weights, two moments), and once more for the
+    # neighbour that is written before the old file is replaced.
+    needed = 4 * parameter_count(student) * (kept + 2 * 3)
+    free = shutil.disk_usage(run.path).free
+    if free < needed:
+        raise UserError(
+            f"{run.path} has {free / 1e6:.0f} MB free; checkpoints and resume file need "
+            f"{needed / 1e6:.0f} MB. Free some space or choose another place with --out."
+        )
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as `section.key`, since trackers take numbers and strings only."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = (
+                value if isinstance(value, bool | int | float | str) else str(value)
+            )
+    return flat

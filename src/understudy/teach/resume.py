@@ -1,0 +1,80 @@
+"""Stopping and going on: the state at the end of an epoch, in one file that is never half written.
+
+Every epoch reseeds the random numbers from (seed, epoch), and the learning rate follows from the
+number of steps taken, so weights, moments and history are all there is to keep.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from understudy.errors import UserError
+from understudy.run import Run, write_bytes
+
+
+class Progress(NamedTuple):
+    """How far training came. All JSON."""
+
+    history: list[dict[str, Any]]
+    steps: int
+    skipped: list[dict[str, Any]]
+
+
+def save_state(
+    run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+) -> None:
+    """Write the state of the epoch that just ended over that of the one before."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for number, moments in optimizer.state_dict()["state"].items():
+        for name, value in moments.items():
+            tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value)
+    dense = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(_file(run), save(dense, metadata={"progress": json.dumps(progress._asdict())}))
+
+
+def load_state(
+    run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+) -> Progress:
+    """Fill model and optimiser from the last finished epoch. Raises UserError if there is none."""
+    file = _file(run)
+    if not file.is_file():
+        raise UserError(
+            f"{run.path} has no finished epoch to resume from. Delete the folder and train again."
+        )
+    with safe_open(file, "pt") as stored:
+        progress = Progress(**json.loads(stored.metadata()["progress"]))
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    model.load_state_dict(_below(tensors, "model."))
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _below(tensors, "optimizer.").items():
+        number, _, moment = name.partition(".")
+        # AdamW counts its steps on the CPU, its moments live beside the weights.
+        moments.setdefault(int(number), {})[moment] = (
+            tensor if moment == "step" else tensor.to(device)
+        )
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    return progress
+
+
+def can_resume(run: Run) -> bool:
+    return _file(run).is_file()
+
+
+def _file(run: Run) -> Path:
+    return run.path / "resume" / "state.safetensors"
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

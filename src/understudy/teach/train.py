@@ -1,0 +1,325 @@
+"""The training loop. One clip's way from disk to loss, in the order to read it:
+
+    data/manifest.py   which clips there are
+    data/loader.py     frames of a clip, sampled, decoded, augmented, collated to a Batch
+    teach/targets.py   what the teacher says about this batch
+    models/frames.py   what the student says
+    teach/losses.py    how far apart they are
+
+An epoch is a function of (weights, moments, seed, epoch): random numbers are reseeded at its start
+and the learning rate follows from the number of steps. That is why a resumed run ends bit for bit
+where an uninterrupted one does.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from understudy.errors import UserError
+from understudy.judge.statistics import wilson
+from understudy.models.frames import FramesRecognizer
+from understudy.recipe import Recipe, Train
+from understudy.run import (
+    Run,
+    create_run,
+    describe_environment,
+    discard_run,
+    open_run,
+    read_json,
+    save_weights,
+    write_json,
+)
+from understudy.teach.losses import Losses, task_loss, teaching_loss
+from understudy.teach.prepare import Lesson, prepare_lesson
+from understudy.teach.progress import Quiet, Reporter
+from understudy.teach.resume import Progress, can_resume, load_state, save_state
+from understudy.types import Batch, Output, Recognizer, Skipped
+
+
+def train(recipe: Recipe, path: str | Path, *, reporter: Reporter | None = None) -> Run:
+    """Teach a student as `recipe` says, into the run directory `path`.
+
+    Raises UserError for whatever is wrong with the recipe, the data or the machine, most of it
+    before the first step.
+    """
+    run = create_run(Path(path), recipe)
+    reporter = reporter or Quiet()
+    try:
+        lesson = prepare_lesson(recipe, run, reporter)
+    except BaseException:
+        discard_run(run)  # a mistake found before the first step leaves nothing in the way
+        raise
+    write_json(run.path / "environment.json", describe_environment() | {"started": _now()})
+    write_json(run.path / "data.json", lesson.describe_data())
+    if lesson.teacher is not None:
+        write_json(run.path / "teacher.json", lesson.teacher.facts | {"val": _judge(lesson)})
+    return _learn(run, lesson, Progress([], 0, []), reporter)
+
+
+def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
+    """Go on from the last finished epoch of an interrupted run, with its own recipe."""
+    run = open_run(path)
+    if not can_resume(run):
+        raise UserError(
+            f"{run.path} has no finished epoch to resume from. Delete the folder and train again."
+        )
+    reporter = reporter or Quiet()
+    lesson = prepare_lesson(run.recipe, run, reporter)
+    if lesson.manifest.fingerprint() != run.data["fingerprint"]:
+        raise UserError(
+            f"The manifest {run.data['manifest']} has changed since {run.name} was started; going "
+            "on would mix two data sets. Restore it, or train a new run."
+        )
+    progress = load_state(run, lesson.student, lesson.optimizer, lesson.accelerator.device)
+    lesson.skip(Skipped(entry["row"], entry["path"], entry["reason"]) for entry in progress.skipped)
+    return _learn(run, lesson, progress, reporter)
+
+
+def _learn(run: Run, lesson: Lesson, progress: Progress, reporter: Reporter) -> Run:
+    """Epochs until the last one, or until patience ends."""
+    train = lesson.recipe.train
+    accelerator = lesson.accelerator
+    student, optimizer = accelerator.prepare(lesson.student, lesson.optimizer)
+    history, steps = list(progress.history), progress.steps
+    with reporter:
+        reporter.start(train.epochs - len(history), len(lesson.sampler))
+        for epoch in range(len(history), train.epochs):
+            if _out_of_patience(history, train):
+                break
+            entry, steps = _epoch(lesson, student, optimizer, epoch, steps, reporter)
+            entry["best"] = _is_best(entry, history)
+            history.append(entry)
+            if accelerator.is_main_process:
+                _keep(run, lesson, optimizer, Progress(history, steps, lesson.describe_skipped()))
+            accelerator.wait_for_everyone()
+            accelerator.log(_scalars(entry), step=epoch + 1)
+            reporter.epoch(entry)
+    if accelerator.is_main_process:
+        _finish(run, lesson)
+    accelerator.end_training()
+    return run
+
+
+def _epoch(
+    lesson: Lesson,
+    student: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    epoch: int,
+    steps: int,
+    reporter: Reporter,
+) -> tuple[dict[str, Any], int]:
+    """One pass over the training clips and one over the validation clips."""
+    recipe, accelerator = lesson.recipe, lesson.accelerator
+    torch.manual_seed(recipe.train.seed * 100_003 + epoch)
+    lesson.sampler.set_epoch(epoch)
+    started = time.perf_counter()
+    student.train()
+    total_steps = recipe.train.epochs * math.ceil(
+        len(lesson.train_loader) / recipe.train.accumulate
+    )
+    sums: dict[str, float] = {}
+    for batch in lesson.train_loader:
+        lesson.skip(batch.skipped)
+        if _too_small(batch):
+            continue
+        batch = batch.to(accelerator.device)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(steps, total_steps, recipe.train)
+        with accelerator.accumulate(student):
+            output, losses = _loss(lesson, student, batch)
+            _refuse_nan(losses, epoch, recipe.train)
+            accelerator.backward(losses.total)
+            if accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(student.parameters(), recipe.train.gradient_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+            steps += accelerator.sync_gradients
+        _add(sums, output, losses, batch)
+        reporter.advance(len(batch))
+    if not sums:
+        raise UserError("No training clip could be read in this epoch.")
+    seconds = time.perf_counter() - started
+    clips = sums.pop("clips")
+    if lesson.targets is not None:
+        lesson.targets.flush()
+    entry = {
+        "epoch": epoch + 1,
+        "lr": optimizer.param_groups[0]["lr"],
+        "seconds": round(seconds, 3),
+        "clips_per_second": round(clips / seconds, 2),
+        "train": {name: value / clips for name, value in sums.items()},
+        "val": _validate(lesson),
+    }
+    return entry, steps
+
+
+def _loss(lesson: Lesson, student: torch.nn.Module, batch: Batch) -> tuple[Output, Losses]:
+    if lesson.targets is not None:
+        batch.taught = lesson.targets.teach(batch)
+    output = Output(*_output(lesson, student, batch))
+    losses = teaching_loss(
+        Output(output.logits.float(), output.embedding.float()),
+        batch.target,
+        batch.taught,
+        lesson.recipe.distill,
+        class_weights=lesson.class_weights,
+        smoothing=lesson.recipe.train.label_smoothing,
+    )
+    return output, losses
+
+
+def _output(lesson: Lesson, student: torch.nn.Module, batch: Batch) -> Output:
+    if batch.features is None:
+        return student(batch.frames, batch.lengths)
+    frames_student = cast(FramesRecognizer, lesson.accelerator.unwrap_model(student))
+    with lesson.accelerator.autocast():
+        return frames_student.forward_head(batch.features, batch.lengths)
+
+
+@torch.no_grad()
+def _validate(lesson: Lesson) -> dict[str, Any]:
+    """Cross-entropy and top-1 on the validation split, without augmentation or smoothing."""
+    lesson.student.eval()
+    return _measure(lesson, lambda batch: _output(lesson, lesson.student, batch))
+
+
+@torch.no_grad()
+def _judge(lesson: Lesson) -> dict[str, Any] | None:
+    """The teacher's own accuracy on the validation split, so that nobody learns from noise
+    unawares; None where the teacher has no head."""
+    targets, teacher = lesson.targets, lesson.teacher
+    assert targets is not None
+    assert teacher is not None
+    if teacher.facts["head"] == "none":
+        return None
+    scores = _measure(lesson, targets.teach)
+    correct, n = round(scores["top1"] * scores["n"]), scores["n"]
+    low, high = wilson(correct, n)
+    return {"value": scores["top1"], "low": low, "high": high, "n": n, "method": "wilson"}
+
+
+def _measure(lesson: Lesson, recognize: Callable[[Batch], Output]) -> dict[str, Any]:
+    loss = correct = n = 0.0
+    for batch in lesson.val_loader:
+        lesson.skip(batch.skipped)
+        if len(batch) == 0:
+            continue
+        batch = batch.to(lesson.accelerator.device)
+        logits = recognize(batch).logits.float()
+        loss += task_loss(logits, batch.target).item() * len(batch)
+        correct += (logits.argmax(-1) == batch.target).sum().item()
+        n += len(batch)
+    if not n:
+        raise UserError("No validation clip could be read, so there is nothing to choose by.")
+    return {"loss": loss / n, "top1": correct / n, "n": int(n)}
+
+
+def learning_rate(step: int, total_steps: int, train: Train) -> float:
+    """Cosine from `lr` to `min_lr` over all optimiser steps, after a linear warm-up."""
+    warmup = train.warmup_epochs / train.epochs * total_steps
+    if step < warmup:
+        return train.lr * (step + 1) / (warmup + 1)
+    share = min(1.0, (step - warmup) / max(1.0, total_steps - 1 - warmup))
+    return train.min_lr + (train.lr - train.min_lr) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _too_small(batch: Batch) -> bool:
+    """Batch normalisation cannot learn from a single picture."""
+    return len(batch) == 0 or (len(batch) == 1 and int(batch.lengths.sum()) == 1)
+
+
+def _refuse_nan(losses: Losses, epoch: int, train: Train) -> None:
+    if torch.isfinite(losses.total):
+        return
+    parts = losses._asdict().items()
+    wrong = [name for name, part in parts if part is not None and not torch.isfinite(part)]
+    raise UserError(
+        f"The loss is no longer a number in epoch {epoch + 1} ({', '.join(wrong)}). The weights of "
+        f"the last finished epoch are kept. Lower train.lr (now {train.lr:g}), lengthen "
+        "train.warmup_epochs, or use train.precision=fp32."
+    )
+
+
+def _add(sums: dict[str, float], output: Output, losses: Losses, batch: Batch) -> None:
+    """Sums over clips, so that a short last batch weighs what it should."""
+    clips = len(batch)
+    parts = losses._asdict() | {"loss": losses.total}
+    for name, part in parts.items():
+        if part is not None and name != "total":
+            sums[name] = sums.get(name, 0.0) + float(part.detach()) * clips
+    correct = (output.logits.argmax(-1) == batch.target).sum()
+    sums["top1"] = sums.get("top1", 0.0) + float(correct)
+    sums["clips"] = sums.get("clips", 0.0) + clips
+
+
+def _is_best(entry: dict[str, Any], history: list[dict[str, Any]]) -> bool:
+    """Highest validation accuracy; of equals the one with the lower loss."""
+
+    def score(one: dict[str, Any]) -> tuple[float, float]:
+        return one["val"]["top1"], -one["val"]["loss"]
+
+    return all(score(entry) > score(earlier) for earlier in history)
+
+
+def _out_of_patience(history: list[dict[str, Any]], train: Train) -> bool:
+    if train.patience is None or not history:
+        return False
+    best = max(entry["epoch"] for entry in history if entry["best"])
+    return history[-1]["epoch"] - best >= train.patience
+
+
+def _keep(run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    """Write checkpoints and history; the resume file last, since it says what is complete."""
+    entry = progress.history[-1]
+    student: Recognizer = lesson.student
+    names = ["best"] if entry["best"] else []
+    every = lesson.recipe.train.checkpoint_every
+    if every and entry["epoch"] % every == 0:
+        names.append(f"epoch_{entry['epoch']:03d}")
+    try:
+        for name in names:
+            _save(run, lesson, name)
+        write_json(run.path / "history.json", progress.history)
+        save_state(run, student, optimizer, progress)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"{run.path} cannot be written any more ({error.strerror}); the epoch before "
+            f"{entry['epoch']} is kept. Make room, then: understudy train --resume {run.path}"
+        ) from error
+
+
+def _save(run: Run, lesson: Lesson, name: str) -> None:
+    save_weights(
+        lesson.student,
+        run.checkpoint_path(name),
+        {"model": lesson.recipe.model.name, "classes": json.dumps(lesson.classes)},
+    )
+
+
+def _finish(run: Run, lesson: Lesson) -> None:
+    _save(run, lesson, "final")
+    content = read_json(run.path / "data.json") | {"skipped": lesson.describe_skipped()}
+    write_json(run.path / "data.json", content)
+    environment = read_json(run.path / "environment.json") | {"finished": _now()}
+    write_json(run.path / "environment.json", environment)
+
+
+def _scalars(entry: dict[str, Any]) -> dict[str, float]:
+    scalars = {"lr": entry["lr"], "clips_per_second": entry["clips_per_second"]}
+    for part in ("train", "val"):
+        scalars |= {f"{part}/{name}": value for name, value in entry[part].items() if name != "n"}
+    return scalars
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

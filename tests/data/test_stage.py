@@ -1,0 +1,268 @@
+"""The embedded data set is a measuring instrument: these tests are its calibration."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from statsmodels.stats.proportion import proportion_confint
+
+from understudy.data.stage import ACTIONS, MIRRORED_PAIRS, film_stage
+from understudy.data.stage.actions import draw_style, perform, progress
+from understudy.data.stage.film import (
+    Take,
+    cast,
+    draw_shoot,
+    film,
+    generator,
+    photograph,
+    plan,
+    write_video,
+)
+from understudy.data.stage.paint import paint_clip
+from understudy.errors import UserError
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def decode(path: Path) -> np.ndarray:
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return film_stage(tmp_path_factory.mktemp("stage") / "out", clips=53, seed=4, size=48)
+
+
+def test_actions_hold_at_least_three_mirrored_pairs() -> None:
+    assert len(ACTIONS) == len(set(ACTIONS)) >= 8
+    paired = [name for pair in MIRRORED_PAIRS for name in pair]
+    assert len(MIRRORED_PAIRS) >= 3
+    assert len(paired) == len(set(paired))
+    assert set(paired) < set(ACTIONS)
+
+
+def test_manifest_says_what_the_files_hold(staged: Path) -> None:
+    rows = read_table(staged / "manifest.csv")
+    assert len(rows) == 53
+    assert {row["path"] for row in rows} == {
+        f"clips/{p.name}" for p in (staged / "clips").iterdir()
+    }
+    for row in rows:
+        with av.open(str(staged / row["path"])) as container:
+            stream = container.streams.video[0]
+            assert stream.codec_context.name == "h264"
+            assert (stream.width, stream.height) == (int(row["width"]), int(row["height"]))
+            assert min(stream.width, stream.height) == 48
+            assert float(stream.average_rate or 0) == float(row["fps"])
+            assert stream.frames == round(float(row["seconds"]) * float(row["fps"]))
+            assert stream.frames / float(row["fps"]) + 0.05 >= 1.0
+        assert Path(row["path"]).name.startswith(row["label"])
+    assert len({row["fps"] for row in rows}) > 3
+    assert len({row["width"] for row in rows}) > 2
+
+
+def test_pictures_share_labels_groups_and_splits(staged: Path) -> None:
+    clips = read_table(staged / "manifest.csv")
+    pictures = read_table(staged / "pictures.csv")
+    keys = ("label", "split", "group")
+    assert [[r[k] for k in keys] for r in pictures] == [[r[k] for k in keys] for r in clips]
+    for row in pictures:
+        with Image.open(staged / row["path"]) as picture:
+            assert picture.size == (int(row["width"]), int(row["height"]))
+    assert {row["path"] for row in pictures} == {
+        f"pictures/{p.name}" for p in (staged / "pictures").iterdir()
+    }
+
+
+def test_splits_share_no_actor_and_are_balanced(staged: Path) -> None:
+    rows = read_table(staged / "manifest.csv")
+    groups: dict[str, set[str]] = {}
+    for row in rows:
+        groups.setdefault(row["group"], set()).add(row["split"])
+    assert all(len(splits) == 1 for splits in groups.values())
+    for split in ("val", "test"):
+        counts = Counter(row["label"] for row in rows if row["split"] == split)
+        assert counts == dict.fromkeys(ACTIONS, 1)
+
+
+def test_plan_of_400_is_exactly_balanced() -> None:
+    takes = plan(400, seed=0)
+    assert Counter(take.split for take in takes) == {"train": 240, "val": 80, "test": 80}
+    counts = Counter((take.split, take.action) for take in takes)
+    assert {counts[split, action] for split in ("val", "test") for action in ACTIONS} == {8}
+    assert {counts["train", action] for action in ACTIONS} == {24}
+    assert Counter(take.actor for take in takes) == dict.fromkeys(range(40), 10)
+
+
+def test_same_seed_same_frames_and_other_seed_other_frames(staged: Path, tmp_path: Path) -> None:
+    again = film_stage(tmp_path / "again", clips=53, seed=4, size=48, pictures=False)
+    assert not (again / "pictures").exists()
+    assert (again / "manifest.csv").read_bytes() == (staged / "manifest.csv").read_bytes()
+    rows = read_table(again / "manifest.csv")
+    for row in rows[:12]:
+        assert np.array_equal(decode(again / row["path"]), decode(staged / row["path"]))
+    take = plan(53, seed=4)[0]
+    frames, _ = film(take.action, cast(4, take.actor), generator(4, take, 0), 48)
+    other, _ = film(take.action, cast(4, take.actor), generator(5, take, 0), 48)
+    assert frames[0].shape != other[0].shape or not np.array_equal(frames[0], other[0])
+
+
+@pytest.mark.parametrize(("first", "second"), MIRRORED_PAIRS)
+def test_second_of_a_pair_is_the_first_played_backwards(first: str, second: str) -> None:
+    for seed in range(5):
+        actor = cast(seed, 0)
+        style = draw_style(np.random.default_rng(seed))
+        ahead, back = (perform(action, actor, style, 23) for action in (first, second))
+        for name, points in ahead.joints.items():
+            np.testing.assert_allclose(back.joints[name], points[::-1], atol=1e-12)
+        np.testing.assert_allclose(back.place, ahead.place[::-1], atol=1e-12)
+        assert (back.prop, back.turn) == (ahead.prop, ahead.turn)
+        points = [*ahead.joints.values(), ahead.place]
+        moved = max(np.abs(track[-1] - track[0]).max() for track in points)
+        assert moved > 0.2, "a pair whose ends look alike could not be told apart by order either"
+
+
+def test_progress_never_goes_back_and_favours_no_direction() -> None:
+    time = (np.arange(50) + 0.5) / 50
+    rng = np.random.default_rng(0)
+    courses = np.stack([progress(draw_style(rng), time) for _ in range(3000)])
+    assert (np.diff(courses, axis=1) >= -1e-12).all()
+    mirrored = 1 - courses[:, ::-1]
+    error = np.sqrt((courses.var(0) + mirrored.var(0)) / len(courses))
+    assert (np.abs(courses.mean(0) - mirrored.mean(0)) < 4 * error + 1e-9).all()
+    np.testing.assert_allclose(courses.std(0), courses[:, ::-1].std(0), rtol=0.12, atol=1e-3)
+
+
+def test_bones_keep_their_lengths() -> None:
+    for number, action in enumerate(ACTIONS):
+        actor = cast(1, number)
+        joints = perform(action, actor, draw_style(np.random.default_rng(number)), 30).joints
+        for side in ("left", "right"):
+            for a, b, length in (
+                ("shoulder", "elbow", actor.upper_arm),
+                ("elbow", "hand", actor.forearm),
+                ("hip", "knee", actor.thigh),
+                ("knee", "ankle", actor.shin),
+            ):
+                bone = joints[f"{side}_{a}"] - joints[f"{side}_{b}"]
+                np.testing.assert_allclose(np.linalg.norm(bone, axis=1), length, rtol=1e-6)
+
+
+def test_the_action_decides_nothing_but_the_poses() -> None:
+    """The same chance gives the same place, camera, length and rate, whatever is played."""
+    take = Take("wave", 3, 2, "train", 0)
+    actor = cast(0, 3)
+    sizes = set()
+    for action in ACTIONS:
+        frames, camera = film(action, actor, generator(0, take, 0), 32)
+        sizes.add((len(frames), frames[0].shape, camera))
+    assert len(sizes) == 1
+    # And the order in which an actor plays says nothing either: it is shuffled for each of them.
+    orders = {a: [t.order for t in plan(2000, 0) if t.action == a] for a in ACTIONS}
+    for order in orders.values():
+        assert abs(np.mean(order) - 4.5) < 4 * np.sqrt(99 / 12 / len(order))
+
+
+def test_codec_treats_both_directions_alike(tmp_path: Path) -> None:
+    frames, camera = film("pick_up", cast(0, 0), np.random.default_rng(0), 48)
+    write_video(tmp_path / "ahead.mp4", frames, camera.fps)
+    write_video(tmp_path / "back.mp4", frames[::-1], camera.fps)
+    ahead, back = decode(tmp_path / "ahead.mp4"), decode(tmp_path / "back.mp4")
+    assert np.array_equal(ahead[::-1], back)
+    assert not np.array_equal(ahead, back)
+    error = np.abs(ahead.astype(int) - np.stack(frames))
+    assert error.mean() < 5
+
+
+def draw_moments(action: str, number: int, moments: int, size: int) -> np.ndarray:
+    """A few evenly spaced frames of a clip of its own chance, cropped square, (T, S, S, 3)."""
+    from understudy.data.stage.camera import View
+
+    rng = np.random.default_rng([99, number, ACTIONS.index(action)])
+    actor = cast(7, number % 50)
+    shoot = draw_shoot(rng, size)
+    played = perform(action, actor, shoot.style, moments)
+    view = View(shoot.camera, moments, rng)
+    clip = np.stack(paint_clip(actor, played, view, shoot.backdrop, shoot.prop_colour, rng))
+    left = (clip.shape[2] - size) // 2
+    return clip[:, :, left : left + size]
+
+
+def test_average_of_frames_is_at_chance_within_a_pair_and_order_is_not() -> None:
+    """The same probe sees the mean frame, then the difference of late and early frames."""
+    right = {"average": [], "order": []}
+    for first, second in MIRRORED_PAIRS:
+        clips, labels, actors = [], [], []
+        for number in range(50):
+            for label, action in enumerate((first, second)):
+                clips.append(draw_moments(action, number, 8, 32).astype(np.float32))
+                labels.append(label)
+                actors.append(number % 50)
+        stack = np.stack(clips).reshape(100, 8, 16, 2, 16, 2, 3).mean(axis=(3, 5))
+        views = {
+            "average": np.concatenate([stack.mean(1), stack.std(1)], axis=-1),
+            "order": stack[:, 4:].mean(1) - stack[:, :4].mean(1),
+        }
+        for name, features in views.items():
+            probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
+            guess = cross_val_predict(
+                probe, features.reshape(100, -1), labels, groups=actors, cv=GroupKFold(5)
+            )
+            right[name] += list(guess == np.array(labels))
+    low, high = proportion_confint(sum(right["average"]), len(right["average"]), method="wilson")
+    assert low <= 0.5 <= high, (low, high)
+    low, _ = proportion_confint(sum(right["order"]), len(right["order"]), method="wilson")
+    assert low > 0.7, low
+
+
+def test_stills_differ_by_the_action_alone() -> None:
+    take = Take("jump", 0, 0, "train", 0)
+    one, camera = photograph("jump", cast(0, 0), generator(0, take, 1), 64)
+    two, _ = photograph("wave", cast(0, 0), generator(0, take, 1), 64)
+    assert one.shape == two.shape == (camera.height, camera.width, 3)
+    assert (one != two).any()
+
+
+def test_refuses_a_folder_that_is_not_empty(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(UserError, match="not empty"):
+        film_stage(tmp_path, clips=50)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"clips": 12}, "too few"), ({"size": 95}, "even"), ({"size": 16}, "32")],
+)
+def test_refuses_what_cannot_be_filmed(tmp_path: Path, arguments: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        film_stage(tmp_path / "out", **arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_refuses_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        film_stage(tmp_path / "out", clips=50)
+
+
+def test_progress_is_told(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    film_stage(
+        tmp_path / "out", clips=50, size=32, pictures=False, progress=lambda *n: told.append(n)
+    )
+    assert told == [(i + 1, 50) for i in range(50)]

@@ -1,0 +1,267 @@
+"""Export: the artifact gives what the run gives, or there is no artifact."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from understudy.errors import UserError
+from understudy.run import Run, save_weights, write_json
+from understudy.ship import FORMATS, Artifact, ArtifactError, export_run, load_artifact
+from understudy.ship import onnx as onnx_format
+from understudy.ship.artifact import file_sha256
+from understudy.types import Output, Recognizer
+
+
+def random_clips(run: Run, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
+    data = run.recipe.data
+    generator = torch.Generator().manual_seed(batch)
+    shape = (batch, data.frames, 3, data.size, data.size)
+    frames = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    return frames, torch.randint(1, data.frames + 1, (batch,), generator=generator)
+
+
+def copying(artifact: Artifact) -> Callable[..., None]:
+    """An exporter that takes no time: it gives the file that was exported already."""
+
+    def export(model: Recognizer, example: tuple, path: Path) -> None:
+        path.write_bytes(artifact.model_path.read_bytes())
+
+    return export
+
+
+@pytest.mark.parametrize("batch", [1, 3, 7])
+def test_any_batch_gives_what_the_run_gives(run: Run, artifact: Artifact, batch: int) -> None:
+    frames, lengths = random_clips(run, batch)
+    with torch.inference_mode():
+        expected = run.load_model()(frames, lengths)
+    given = load_artifact(artifact.path, threads=1)(frames, lengths)
+    torch.testing.assert_close(given.logits, expected.logits, rtol=0, atol=1e-5)
+    torch.testing.assert_close(given.embedding, expected.embedding, rtol=0, atol=1e-5)
+
+
+def test_padding_changes_nothing(run: Run, artifact: Artifact) -> None:
+    frames, lengths = random_clips(run, 3)
+    lengths[:] = 2
+    other = frames.clone()
+    other[:, 2:] = 255 - other[:, 2:]
+    recognise = load_artifact(artifact.path, threads=1)
+    assert torch.equal(recognise(frames, lengths).logits, recognise(other, lengths).logits)
+    assert not torch.equal(recognise(frames).logits, recognise(other).logits)
+
+
+def test_the_artifact_is_one_file_with_the_agreed_graph(run: Run, artifact: Artifact) -> None:
+    names = {file.name for file in artifact.path.iterdir()}
+    assert names == {"model.onnx", "contract.json", "parity.json", "latency.json"}
+    onnx.checker.check_model(onnx.load(str(artifact.model_path)), full_check=True)
+    session = onnxruntime.InferenceSession(str(artifact.model_path))
+    inputs = {entry.name: (entry.shape[1:], entry.type) for entry in session.get_inputs()}
+    data = run.recipe.data
+    assert inputs == {
+        "frames": ([data.frames, 3, data.size, data.size], "tensor(uint8)"),
+        "lengths": ([], "tensor(int64)"),
+    }
+    # A name, not a number, is what ONNX calls a dimension that stays free.
+    assert all(isinstance(entry.shape[0], str) for entry in session.get_inputs())
+    assert [entry.name for entry in session.get_outputs()] == ["logits", "embedding"]
+
+
+def test_the_contract_says_how_to_use_it(run: Run, artifact: Artifact) -> None:
+    contract = artifact.contract
+    model = run.load_model()
+    assert contract["format"] == "understudy-artifact"
+    assert contract["contract_version"] == 1
+    assert (contract["run"], contract["model"]) == (run.name, "frames-attention")
+    assert contract["classes"] == list(run.classes)
+    assert contract["input"]["frames"] == 4
+    assert contract["input"]["size"] == 32
+    assert contract["input"]["dtype"] == "uint8"
+    assert contract["input"]["layout"] == "BTCHW"
+    assert contract["input"]["colour"] == "RGB"
+    assert contract["sampling"] == {"method": "uniform", "stride_s": None, "clip_seconds": 1.0}
+    assert contract["outputs"] == {"logits": ["batch", 3], "embedding": ["batch", 32]}
+    assert contract["sha256"] == file_sha256(artifact.model_path)
+    assert contract["parameters"] == sum(p.numel() for p in model.parameters())
+    assert contract["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert contract["opset"] >= 18
+    buffers = dict(model.named_buffers())
+    inside = contract["normalisation"]
+    assert inside["mean"] == buffers["normalize.mean"].flatten().tolist()
+    assert inside["std"] == buffers["normalize.std"].flatten().tolist()
+
+
+def test_parity_was_checked_on_real_clips_of_the_validation_split(
+    artifact: Artifact, manifest: Path
+) -> None:
+    parity = artifact.parity
+    assert parity["passed"]
+    assert parity["logits_difference"] <= parity["tolerance"] == 1e-4
+    assert parity["top1_agreement"] == 1
+    assert parity["manifest"] == str(manifest)
+    assert parity["split"] == "val"
+    # Of three validation clips one is corrupt: counted and named, not replaced.
+    assert parity["real_clips"] == 2
+    assert [Path(entry["path"]).name for entry in parity["skipped"]] == ["4.mp4"]
+    probes = [row["probe"] for row in parity["probes"]]
+    assert {"real clips", "noise", "black", "one frame", "three lengths"} == {
+        name.partition(",")[0] for name in probes
+    }
+
+
+def test_latency_lies_beside_it(run: Run, artifact: Artifact) -> None:
+    latency = artifact.latency
+    assert latency is not None
+    assert latency["hardware"]
+    kinds = [row["kind"] for row in latency["rows"]]
+    assert kinds[:2] == ["run", "artifact"]
+    first, second = latency["rows"][:2]
+    assert first["ratio"] == 1
+    assert second["ratio"] == pytest.approx(second["median_ms"] / first["median_ms"])
+    assert second["file_bytes"] == artifact.model_path.stat().st_size
+    assert first["file_bytes"] == run.checkpoint_path().stat().st_size
+
+
+def test_an_export_that_differs_leaves_nothing(
+    make_run: Callable[..., Run],
+    artifact: Artifact,
+    manifest: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    retrained = make_run(tmp_path / "retrained", manifest)
+    model = retrained.load_model()
+    with torch.no_grad():
+        for parameter in model.head.parameters():
+            parameter.mul_(1.5)
+    save_weights(model, retrained.checkpoint_path())
+    monkeypatch.setattr(onnx_format, "export", copying(artifact))
+    with pytest.raises(ArtifactError, match="largest difference of logits") as caught:
+        export_run(retrained)
+    assert "allowed 0.0001" in str(caught.value)
+    assert list(retrained.export_path("onnx").parent.iterdir()) == []
+
+
+def test_an_exporter_that_fails_is_heard_and_leaves_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(model: Recognizer, example: tuple, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise ArithmeticError("the exporter's own words")
+
+    monkeypatch.setattr(onnx_format, "export", broken)
+    with pytest.raises(ArithmeticError, match="own words"):
+        export_run(run, out=tmp_path / "onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+class Brightness(Recognizer):
+    """The smallest recogniser: the mean colour of the true frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = torch.nn.Linear(3, 2)
+
+    def forward(self, frames: torch.Tensor, lengths: torch.Tensor | None = None) -> Output:
+        assert lengths is not None
+        real = torch.arange(frames.shape[1]) < lengths[:, None]
+        pooled = (frames.float().mean((3, 4)) * real[..., None]).sum(1) / lengths[:, None]
+        return Output(self.head(pooled), pooled)
+
+
+def test_exporting_prints_nothing(
+    run: Run, tmp_path: Path, capfd: pytest.CaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    onnx_format.export(Brightness().eval(), random_clips(run, 2), tmp_path / "model.onnx")
+    assert capfd.readouterr() == ("", "")
+    assert not recwarn.list
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_an_existing_artifact_is_kept_unless_told(
+    run: Run, artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="there already"):
+        export_run(run)
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match="no artifact"):
+        export_run(run, out=precious, overwrite=True)
+    assert (precious / "thesis.txt").exists()
+
+    # Replacing works, and a failed replacement keeps what was there.
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "contract.json").write_text(json.dumps({"old": True}))
+
+    def failing(model: Recognizer, example: tuple, path: Path) -> None:
+        raise ArithmeticError
+
+    monkeypatch.setattr(onnx_format, "export", failing)
+    with pytest.raises(ArithmeticError):
+        export_run(run, out=copy, overwrite=True)
+    assert json.loads((copy / "contract.json").read_text()) == {"old": True}
+    monkeypatch.setattr(onnx_format, "export", copying(artifact))
+    assert export_run(run, out=copy, overwrite=True).contract["run"] == run.name
+
+
+def test_an_unknown_format_names_the_nearest(run: Run) -> None:
+    with pytest.raises(UserError, match=r"Did you mean onnx\?") as caught:
+        export_run(run, "onx")
+    assert all(name in str(caught.value) for name in FORMATS)
+
+
+def test_clips_out_of_reach_are_a_clear_error(
+    make_run: Callable[..., Run], manifest: Path, tmp_path: Path
+) -> None:
+    moved = make_run(tmp_path / "moved", tmp_path / "gone.csv")
+    with pytest.raises(UserError, match=r"--data") as caught:
+        export_run(moved)
+    assert "gone.csv" in str(caught.value)
+    assert not moved.export_path("onnx").exists()
+    assert not moved.export_path("onnx").parent.exists()
+
+    lost = tmp_path / "lost.csv"
+    lost.write_text(manifest.read_text(encoding="utf-8"), encoding="utf-8")
+    with pytest.raises(UserError, match="could be read"):
+        export_run(moved, manifest=lost)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["one frame asked for", "pictures of no duration"])
+def test_a_run_on_pictures_takes_one_frame(
+    how: str, make_run: Callable[..., Run], manifest: Path, tmp_path: Path
+) -> None:
+    if how == "one frame asked for":
+        pictures = make_run(tmp_path / "pictures", manifest, frames=1)
+    else:
+        pictures = make_run(tmp_path / "pictures", manifest)
+        write_json(pictures.path / "data.json", pictures.data | {"clip_seconds": 0.0})
+    exported = export_run(pictures)
+    assert exported.contract["input"]["frames"] == 1
+    frames = random_clips(pictures, 3)[0][:, :1]
+    with torch.inference_mode():
+        expected = pictures.load_model()(frames)
+    given = load_artifact(exported.path, threads=1)(frames)
+    torch.testing.assert_close(given.logits, expected.logits, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mobilevit-xxs", "mobilenetv4", "mobilenetv3", "frames-average"])
+def test_the_students_export(name: str, tmp_path: Path) -> None:
+    from understudy.models import create_model
+    from understudy.ship.parity import awkward_probes, compare
+
+    torch.manual_seed(0)
+    model = create_model(name, 15).eval()
+    probes = awkward_probes(8, 128)
+    example = (probes[1].frames, probes[1].lengths)
+    onnx_format.export(model, example, tmp_path / "model.onnx")
+    session = onnx_format.open_session(tmp_path / "model.onnx", os.cpu_count())
+    report = compare(model, session, probes)
+    assert report["passed"], report

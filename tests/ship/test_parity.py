@@ -1,0 +1,124 @@
+"""The check that decides whether an artifact exists must itself be able to say no."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from understudy.ship.parity import Probe, awkward_probes, compare, explain, real_probes
+from understudy.types import Output
+
+FRAMES, SIZE = 4, 8
+
+
+def reference(frames: Tensor, lengths: Tensor) -> Output:
+    """Five classes from the true frames only, order included."""
+    real = torch.arange(frames.shape[1]) < lengths[:, None]
+    brightness = frames.float().mean((3, 4)) / 255 * real[..., None]
+    weights = torch.linspace(-1, 1, FRAMES)[None, :, None]
+    embedding = (brightness * weights).sum(1) * 10
+    mixing = torch.arange(15.0).view(3, 5).sin()
+    return Output(embedding @ mixing, embedding)
+
+
+def shifted(change: Callable[[Tensor], Tensor], part: str = "logits"):
+    def candidate(frames: Tensor, lengths: Tensor) -> Output:
+        output = reference(frames, lengths)
+        return output._replace(**{part: change(getattr(output, part))})
+
+    return candidate
+
+
+def probes() -> list[Probe]:
+    generator = torch.Generator().manual_seed(3)
+    lengths = (4, 1, 3, 4, 2, 4, 4, 4)
+    clips = [
+        torch.randint(0, 256, (length, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
+        for length in lengths
+    ]
+    return real_probes(clips, FRAMES) + awkward_probes(FRAMES, SIZE)
+
+
+def test_the_same_function_passes_with_no_difference() -> None:
+    report = compare(reference, reference, probes())
+    assert report["passed"]
+    assert report["logits_difference"] == report["embedding_difference"] == 0
+    assert report["top1_agreement"] == 1
+    assert report["clips"] == 8 + 9
+
+
+def test_real_clips_come_whole_and_once_in_batches_of_one_and_three() -> None:
+    clips = [torch.full((1 + n % 4, 3, 2, 2), n, dtype=torch.uint8) for n in range(9)]
+    batches = real_probes(clips, FRAMES)
+    assert [len(batch.frames) for batch in batches] == [1, 3, 3, 2]
+    found = [
+        frames[:length]
+        for batch in batches
+        for frames, length in zip(batch.frames, batch.lengths.tolist(), strict=True)
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(found, clips, strict=True))
+
+
+@pytest.mark.parametrize("part", ["logits", "embedding"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda values: values + 1.0,
+        lambda values: values * 1.001,
+        lambda values: values * float("nan"),
+        lambda values: values[:, :-1],
+        lambda values: values[:1].expand_as(values),  # a batch frozen at one
+    ],
+    ids=["shifted", "scaled", "nan", "a column lost", "batch frozen"],
+)
+def test_a_changed_output_fails(change: Callable[[Tensor], Tensor], part: str) -> None:
+    report = compare(reference, shifted(change, part), probes())
+    assert not report["passed"]
+    assert (
+        report[f"{part}_difference"] > 1e-4
+        or report[f"{part}_difference"] != report[f"{part}_difference"]
+    )
+    assert "allowed 0.0001" in explain(report)
+
+
+def test_a_difference_is_relative_to_the_largest_value_but_at_least_to_one() -> None:
+    frames = torch.full((1, FRAMES, 3, SIZE, SIZE), 255, dtype=torch.uint8)
+    probe = Probe("one", frames, torch.tensor([FRAMES]))
+
+    def constant(value: float):
+        return lambda frames, lengths: Output(torch.tensor([[0.0, value]]), torch.zeros(1, 3))
+
+    small = compare(constant(0.5), constant(0.501), [probe])
+    large = compare(constant(50), constant(50.1), [probe])
+    assert small["logits_difference"] == pytest.approx(0.001, rel=1e-3)
+    assert large["logits_difference"] == pytest.approx(0.002, rel=1e-3)
+
+
+def test_an_export_that_ignores_lengths_fails() -> None:
+    def blind(frames: Tensor, lengths: Tensor) -> Output:
+        return reference(frames, torch.full_like(lengths, FRAMES))
+
+    report = compare(reference, blind, probes())
+    assert not report["passed"]
+    differing = {row["probe"] for row in report["probes"] if row["logits_difference"] > 1e-4}
+    assert differing == {"real clips", "one frame", "three lengths"}
+
+
+def test_another_best_class_fails_however_small_the_values() -> None:
+    def tiny(order: list[int]):
+        return lambda frames, lengths: Output(
+            torch.tensor([[3e-4, 2.5e-4, 0.0]])[:, order].expand(len(frames), -1),
+            torch.zeros(len(frames), 3),
+        )
+
+    report = compare(tiny([0, 1, 2]), tiny([1, 0, 2]), probes(), tolerance=1e-4)
+    assert report["top1_agreement"] == 1  # within tolerance of each other: a tie
+    report = compare(tiny([0, 1, 2]), tiny([2, 1, 0]), probes(), tolerance=2e-4)
+    assert report["top1_agreement"] == 0
+    assert not report["passed"]
+
+
+def test_a_picture_needs_no_probes_of_length() -> None:
+    names = [probe.name for probe in awkward_probes(1, SIZE)]
+    assert names == ["noise", "noise, batch of 3", "black"]
