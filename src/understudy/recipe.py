@@ -218,6 +218,9 @@ def load_recipe(source: str | Path, overrides: list[str] | tuple[str, ...] = ())
     for override in overrides:
         _override(content, override)
     content.setdefault("name", path.stem)
+    # `--set teacher=null` turns a taught recipe into the same without a teacher.
+    if content.get("teacher") is None and any(o.startswith("teacher=") for o in overrides):
+        content.pop("distill", None)
     return parse_recipe(content, str(source))
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 import pytest
+from av.video.stream import VideoStream
 from torch import Tensor
 
 STEP = 6
@@ -32,7 +34,7 @@ def write_film(
     """
     width, height = size
     with av.open(str(path), "w", options=options or {}) as container:
-        stream = container.add_stream(codec, rate=fps)
+        stream = cast(VideoStream, container.add_stream(codec, rate=fps))
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
         stream.gop_size = gop
         stream.time_base = stream.codec_context.time_base = Fraction(1, fps)

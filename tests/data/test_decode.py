@@ -22,7 +22,6 @@ CONTAINERS = [
     ("clip.ts", {}),
     ("clip.webm", {"codec": "libvpx"}),
     ("clip.avi", {"codec": "mpeg4"}),
-    ("clip.mpg", {"codec": "mpeg2video"}),
 ]
 
 

@@ -1,5 +1,7 @@
 """Which frames are taken: properties that hold for every clip, and exact cases."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -30,7 +32,7 @@ def test_frames_are_inside_rise_and_are_as_many_as_there_are(timeline, method, f
     times = sample_times(method, frames, timeline, stride_s=stride_s, generator=generator)
     chosen = frame_numbers(times, timeline)
     assert all(timeline.start_s <= time < timeline.end_s for time in times)
-    assert all(a < b for a, b in zip(chosen, chosen[1:], strict=False)), "a frame taken twice"
+    assert all(a < b for a, b in pairwise(chosen)), "a frame taken twice"
     if method != "dense":
         assert len(chosen) == min(frames, timeline.frames)
     elif len(chosen) < frames:  # one more stride would have left the clip

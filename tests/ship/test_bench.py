@@ -17,6 +17,7 @@ from understudy.ship.bench import (
     BenchRow,
     _ratio_interval,
     bench,
+    bench_lines,
     bench_run,
     subject_of_artifact,
     subject_of_model,
@@ -141,6 +142,15 @@ def test_rows_become_a_table(rows: list[BenchRow], tmp_path: Path) -> None:
         written = list(csv.DictReader(file))
     assert [float(row["median_ms"]) for row in written] == [row.median_ms for row in rows]
     assert all(row["date"] and row["hardware"] and row["torch"] for row in written)
+
+
+def test_rows_become_lines_to_read(rows: list[BenchRow], sleepers: list[BenchRow]) -> None:
+    lines = bench_lines([*rows, *sleepers])
+    assert len({len(line) for line in lines}) == 1  # columns stand below their headings
+    assert f"{rows[1].median_ms:.2f}" in lines[2]
+    assert f"{rows[1].parameters:,}" in lines[2]
+    # A bare model has no file, and its memory was not measured.
+    assert lines[3].split().count("-") == 2
 
 
 def test_peak_memory_is_the_childs_own(rows: list[BenchRow], artifact: Artifact) -> None:

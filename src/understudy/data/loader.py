@@ -152,7 +152,9 @@ def make_loader(
 
     augment: draw augmentation and random frames, as `config` says; without it every pass gives the
     same pixels. balanced: draw rows with replacement so that classes are equally likely.
-    keep_last: keep the last batch although it is smaller.
+    keep_last: keep the last batch although it is smaller. Choose an epoch by
+    `loader.sampler.set_epoch(epoch)`, or by `loader.set_epoch(epoch)` on a loader that accelerate
+    prepared: it hides the sampler, and counts epochs from 0 by itself where it is not told.
     """
     varied = augment and (config.augment.active or not _is_fixed(config.sampling))
     sampler = EpochSampler(

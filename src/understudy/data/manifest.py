@@ -235,9 +235,10 @@ def _check_rows(manifest: Manifest) -> None:
             f"{len(twice)} clips stand in the manifest more than once: {_some(twice)} Keep one row "
             "of each; several labels of one clip are written in one row, as first|second."
         )
-    if len(manifest.classes) < 2:
+    if len(manifest.classes) == 1:
+        (label,) = manifest.classes
         raise UserError(
-            f"All {len(manifest)} clips have the label {manifest.classes[0]!r}; a recogniser needs "
+            f"All {len(manifest)} clips have the label {label!r}; a recogniser needs "
             "two classes at least. For a folder, give the one whose sub-folders are the classes."
         )
 

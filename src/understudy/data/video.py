@@ -150,7 +150,9 @@ def _in_order(path: Path, container: InputContainer, stream: VideoStream) -> Ite
     for frame in _decode(path, container, stream):
         if frame.pts is None:
             frame.pts = (stream.start_time or 0) if last is None else last + _period(stream)
-        if last is not None and frame.pts <= last:
+        if frame.pts == last:  # rounded by its container to the same tick
+            frame.pts += 1
+        if last is not None and frame.pts < last:
             raise DecodeError(path, "the times of its frames run backwards")
         last = frame.pts
         yield frame

@@ -41,7 +41,7 @@ def window_bounds(duration_s: float, window_s: float) -> list[tuple[float, float
     if duration_s <= 1.5 * window_s:
         return [(0.0, duration_s)]
     slots = round(duration_s / (window_s / 2))
-    edges = [duration_s * slot / slots for slot in range(slots + 1)]
+    edges = [duration_s * (slot / slots) for slot in range(slots + 1)]
     return list(zip(edges, edges[2:], strict=False))
 
 
@@ -64,8 +64,8 @@ def merge_windows(
         segment_of(
             slots[first:last].mean(axis=0),
             classes,
-            duration_s * first / len(slots),
-            duration_s * last / len(slots),
+            duration_s * (first / len(slots)),
+            duration_s * (last / len(slots)),
         )
         for first, last in pairwise([0, *changes.tolist(), len(slots)])
     )

@@ -37,6 +37,7 @@ __all__ = [
     "BenchRow",
     "Subject",
     "bench",
+    "bench_lines",
     "bench_run",
     "subject_of_artifact",
     "subject_of_model",
@@ -136,6 +137,23 @@ def bench_run(
     return rows
 
 
+def bench_lines(rows: Sequence[BenchRow]) -> list[str]:
+    """The rows as a table to read: one line for each, after a heading."""
+    width = max(len("subject"), *(len(row.subject) for row in rows))
+    lines = [
+        f"{'subject':{width}} threads  median ms     p95 ms  clips/s  time over the first (95%)"
+        "  file MB  peak MB    params   GMACs"
+    ]
+    for row in rows:
+        ratio = f"{row.ratio:.2f} ({row.ratio_low:.2f} to {row.ratio_high:.2f})"
+        lines.append(
+            f"{row.subject:{width}} {row.threads:7} {row.median_ms:10.2f} {row.p95_ms:10.2f} "
+            f"{row.clips_per_s:8.1f} {ratio:>26} {_millions(row.file_bytes):>8} "
+            f"{_millions(row.peak_rss_mb, 1):>8} {row.parameters:9,} {row.gmacs:7.3f}"
+        )
+    return lines
+
+
 def write_bench_csv(rows: Sequence[BenchRow], path: Path) -> None:
     """Write rows as CSV, each with date, hardware and versions."""
     context = where_and_when()
@@ -158,6 +176,10 @@ def where_and_when() -> dict[str, Any]:
         "torch": environment["libraries"]["torch"],
         "onnxruntime": metadata.version("onnxruntime"),
     }
+
+
+def _millions(value: float | None, unit: float = 1e6) -> str:
+    return "-" if value is None else f"{value / unit:.1f}"
 
 
 def cores() -> int:

@@ -24,6 +24,7 @@ _MEASURES = {
     "macro_f1": ("Macro F1", "Mean over classes; rare ones weigh as much as frequent ones."),
     "calibration_error": ("Calibration error", "How far its confidence is from its accuracy."),
 }
+_TEACHER_FACTS = ("head", "model", "source", "weights_sha256")
 
 
 def write_report(run: Run, out: Path | None = None) -> Path:
@@ -74,11 +75,13 @@ def _content(run: Run) -> dict[str, Any]:
     data, metrics = optional("data.json"), optional("metrics.json")
     history, teacher = optional("history.json") or [], optional("teacher.json")
     environment, bench = optional("environment.json") or {}, optional("bench.json") or []
-    exports = [
-        {"format": folder.name}
-        | {
-            part: read_optional(folder / f"{part}.json", problems) or {}
-            for part in ("contract", "parity", "latency")
+    exports: list[dict[str, Any]] = [
+        {
+            "format": folder.name,
+            **{
+                part: read_optional(folder / f"{part}.json", problems) or {}
+                for part in ("contract", "parity", "latency")
+            },
         }
         for folder in sorted(run.path.glob("exports/*"))
         if folder.is_dir()
@@ -107,15 +110,13 @@ def _content(run: Run) -> dict[str, Any]:
         "curves": plots.curves(history),
         "student": performers[0],
         "teacher": performers[1] if len(performers) > 1 else None,
-        "teacher_facts": teacher or {},
+        "teacher_facts": dict.fromkeys(_TEACHER_FACTS) | (teacher or {}),
         "contests": cast.contests(performers),
         "metrics": metrics,
         "measures": _measures(metrics),
         "per_class": _per_class(metrics),
         "confusion": _confusion(metrics),
-        "confusions": plots.confusions(metrics["confusion"], metrics["classes"])
-        if metrics
-        else [],
+        "confusions": plots.confusions(metrics["confusion"], metrics["classes"]) if metrics else [],
         "gallery": gallery,
         "comparison": comparison,
         "difference_scale": _difference_scale(comparison),

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from accelerate.data_loader import DataLoaderShard
 
 from understudy.errors import UserError
 from understudy.judge.statistics import wilson
@@ -119,7 +120,8 @@ def _epoch(
     """One pass over the training clips and one over the validation clips."""
     recipe, accelerator = lesson.recipe, lesson.accelerator
     torch.manual_seed(recipe.train.seed * 100_003 + epoch)
-    lesson.sampler.set_epoch(epoch)
+    # Through the prepared loader, which would otherwise count epochs from its own first one.
+    cast(DataLoaderShard, lesson.train_loader).set_epoch(epoch)
     started = time.perf_counter()
     student.train()
     total_steps = recipe.train.epochs * math.ceil(

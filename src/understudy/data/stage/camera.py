@@ -80,7 +80,7 @@ def draw_camera(rng: np.random.Generator, size: int) -> Camera:
         zoom=rng.uniform(0.97, 1.07),
         zoom_drift=rng.uniform(-0.03, 0.03),
         tilt=np.deg2rad(rng.uniform(-3.5, 3.5)),
-        gain=rng.uniform(0.82, 1.08),
+        gain=rng.uniform(0.88, 1.08),
         tint=tuple(rng.uniform(0.96, 1.04, size=3)),
         noise=rng.uniform(0.5, 2.5),
     )

@@ -1,0 +1,340 @@
+"""Verbs only: each brings what it needs when it is called, so that --help answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from understudy.errors import UserError
+
+app = typer.Typer(
+    name="understudy",
+    help="Teach small action recognisers from big frozen models, compare them honestly, ship them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Make and check manifests: tables of clips.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+Checkpoint = Annotated[str, typer.Option(help="best, final or epoch_010.")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where films, runs and the page go.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
+    clips: Annotated[int, typer.Option(help="Number of clips to film.")] = 400,
+) -> None:
+    """The main job on clips made here: teach, evaluate, export, time, report. Works offline."""
+    from understudy.study.demo import run_demo
+
+    run_demo(out, seed=seed, clips=clips)
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        str | None, typer.Argument(help="A YAML file or the name of a recipe of the package.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Change one value: train.epochs=5")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run directory; by default runs/NAME.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")
+    ] = None,
+) -> None:
+    """Teach a student as a recipe says."""
+    if (recipe is None) == (resume is None):
+        raise UserError("Give a recipe to train, or --resume RUN to go on with one, not both.")
+    if resume is not None and (set_ or out):
+        raise UserError("--resume goes on exactly as the run was started; --set and --out do not "
+                        "belong with it.")  # fmt: skip
+    from understudy.recipe import load_recipe
+    from understudy.teach.progress import default_reporter
+    from understudy.teach.train import resume as resume_run
+    from understudy.teach.train import train as train_run
+
+    place = resume
+    try:
+        if resume is not None:
+            run = resume_run(resume, reporter=default_reporter())
+        else:
+            assert recipe is not None
+            checked = load_recipe(recipe, set_ or [])
+            place = out or Path("runs") / checked.name
+            run = train_run(checked, place, reporter=default_reporter())
+    except KeyboardInterrupt:
+        _say(f"\nStopped. Go on from the last finished epoch: understudy train --resume {place}")
+        raise typer.Exit(130) from None
+    skipped = run.data["skipped"]
+    if skipped:
+        _say(f"{len(skipped)} clips could not be read; they are listed in {run.path}/data.json.")
+    print_(f"{run.path}\nNext: understudy evaluate {run.path}")
+
+
+@app.command()
+def evaluate(
+    run: RunArgument,
+    data: Annotated[str | None, typer.Option(help="Another manifest than the run's own.")] = None,
+    split: Annotated[str | None, typer.Option(help="train, val or test.")] = None,
+    checkpoint: Checkpoint = "best",
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Measure a run on clips it has not learned from, with an interval on every figure."""
+    from understudy.judge.evaluate import evaluate_run
+    from understudy.judge.show import metric_lines
+    from understudy.run import open_run
+
+    metrics = evaluate_run(open_run(run), manifest=data, split=split, checkpoint=checkpoint)
+    if as_json:
+        _print_json(metrics)
+        return
+    for line in metric_lines(metrics):
+        print_(line)
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or an exported artifact.")],
+    files: Annotated[list[Path], typer.Argument(help="Videos, pictures or folders of them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file.")] = False,
+    checkpoint: Checkpoint = "best",
+) -> None:
+    """Say what happens in videos of any length, pictures and folders."""
+    import dataclasses
+    import json
+
+    from understudy.perform.predict import lines
+    from understudy.perform.predict import predict as predict_files
+    from understudy.run import open_run
+    from understudy.ship.artifact import load_artifact
+
+    is_artifact = (run / "contract.json").is_file()
+    source = load_artifact(run) if is_artifact else open_run(run)
+    failed = 0
+    for prediction in predict_files(source, files, checkpoint=checkpoint):
+        failed += prediction.error is not None
+        if as_json:
+            print_(json.dumps(dataclasses.asdict(prediction)))
+        else:
+            print_("\n".join(f"{prediction.path}  {line}" for line in lines(prediction)))
+    if failed:
+        raise UserError(f"{failed} of the files could not be read; the reasons stand above.")
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    to: Annotated[str, typer.Option(help="The format: onnx.")] = "onnx",
+    out: Annotated[Path | None, typer.Option(help="By default RUN/exports/FORMAT.")] = None,
+    checkpoint: Checkpoint = "best",
+    overwrite: Annotated[bool, typer.Option(help="Replace an earlier export.")] = False,
+) -> None:
+    """Write a run as one file for a device, kept only if it answers as the run does."""
+    from understudy.run import open_run
+    from understudy.ship import export_run
+    from understudy.ship.parity import explain
+
+    artifact = export_run(open_run(run), to, out=out, checkpoint=checkpoint, overwrite=overwrite)
+    print_(f"{artifact.path}\n{explain(artifact.parity)}")
+
+
+@app.command()
+def bench(
+    run: RunArgument,
+    against: Annotated[
+        list[Path] | None, typer.Argument(metavar="[RUN]...", help="More runs to compare.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds.")] = 12,
+    csv: Annotated[Path | None, typer.Option(help="Also write the table here.")] = None,
+) -> None:
+    """Time a run and its export, interleaved: per clip, with one thread and with all."""
+    import dataclasses
+
+    from understudy.run import open_run, write_json
+    from understudy.ship.artifact import open_artifact
+    from understudy.ship.bench import bench_run, subject_of_run, write_bench_csv
+    from understudy.ship.show import bench_lines
+
+    first = open_run(run)
+    exported = first.export_path("onnx")
+    rows = bench_run(
+        first,
+        open_artifact(exported) if exported.is_dir() else None,
+        others=[subject_of_run(open_run(other)) for other in against or []],
+        rounds=rounds,
+    )
+    write_json(first.path / "bench.json", [dataclasses.asdict(row) for row in rows])
+    if csv is not None:
+        write_bench_csv(rows, csv)
+    for line in bench_lines(rows):
+        print_(line)
+    if not exported.is_dir():
+        _say(f"Not exported yet, so the run alone was timed: understudy export {run}")
+
+
+@app.command()
+def report(
+    run: RunArgument,
+    out: Annotated[Path | None, typer.Option(help="By default RUN/report.html.")] = None,
+) -> None:
+    """Write one self-contained page about a run."""
+    from understudy.run import open_run
+    from understudy.study.report import write_report
+
+    print_(str(write_report(open_run(run), out)))
+
+
+@app.command()
+def models() -> None:
+    """List the models and their parameters at 10 classes."""
+    from understudy.models import create_model, list_models
+    from understudy.types import parameter_count
+
+    for name in list_models():
+        print_(f"{name:<20} {parameter_count(create_model(name, 10)):>12,} parameters")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has: versions, devices, decoders, extras."""
+    import importlib.util
+    import shutil
+
+    import torch
+
+    from understudy.run import describe_environment
+
+    environment = describe_environment()
+    libraries = environment.pop("libraries")
+    environment.pop("command")
+    for name, value in (environment | libraries).items():
+        print_(f"{name:<16} {value if value is not None else 'none'}")
+    print_(f"{'mps':<16} {torch.backends.mps.is_available()}")
+    print_(f"{'free disk':<16} {shutil.disk_usage('.').free / 1e9:.0f} GB")
+    for extra in ("tensorboard", "wandb", "mlflow"):
+        there = importlib.util.find_spec(extra) is not None
+        print_(f"{extra:<16} {'installed' if there else f'pip install understudy[{extra}]'}")
+
+
+@data_app.command("folder")
+def data_folder(
+    folder: Annotated[Path, typer.Argument(help="One sub-folder per class.")],
+    out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
+    neighbours: Annotated[
+        int | None, typer.Option(help="Group files by blocks of this many neighbouring numbers.")
+    ] = None,
+    group_by: Annotated[
+        str | None, typer.Option(help="A regular expression; its first group names the group.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+) -> None:
+    """A manifest from a tree of pictures, videos or frame folders."""
+    from understudy.data.manifest import complete_splits, write_manifest
+    from understudy.data.sources.folder import from_folder
+
+    manifest = from_folder(folder, group_by=group_by, neighbours=neighbours)
+    manifest = complete_splits(manifest, seed=seed)
+    write_manifest(manifest, out)
+    _describe_manifest(manifest, out)
+
+
+@data_app.command("csv")
+def data_csv(
+    table: Annotated[Path, typer.Argument(help="A table with path and label, CSV or Parquet.")],
+    out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
+    seed: Annotated[int, typer.Option(help="Seed of the split, where none is given.")] = 0,
+    allow_shared_groups: Annotated[
+        bool, typer.Option(help="Accept groups that stand in two splits.")
+    ] = False,
+) -> None:
+    """A manifest from a table, with splits by group where it names none."""
+    from understudy.data.manifest import read_manifest, write_manifest
+
+    manifest = read_manifest(table, seed=seed, allow_shared_groups=allow_shared_groups)
+    write_manifest(manifest, out)
+    _describe_manifest(manifest, out)
+
+
+@data_app.command("check")
+def data_check(
+    manifest: Annotated[str, typer.Argument(help="A manifest or a folder.")],
+) -> None:
+    """Read a manifest, refuse what would mislead, and count what is there."""
+    from understudy.data.manifest import check_manifest, read_manifest
+
+    table = read_manifest(manifest)
+    check_manifest(table, files=True)
+    _describe_manifest(table, None)
+
+
+@data_app.command("stage")
+def data_stage(
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    clips: Annotated[int, typer.Option(help="Number of clips.")] = 400,
+    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
+    size: Annotated[int, typer.Option(help="Pixels of the shorter side.")] = 96,
+) -> None:
+    """Film procedural actors: the embedded data set, made on this machine."""
+    from understudy.data.manifest import read_manifest
+    from understudy.data.stage import film_stage
+
+    film_stage(out, clips=clips, seed=seed, size=size)
+    _describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
+
+
+def _describe_manifest(manifest: Any, out: Path | None) -> None:
+    if out is not None:
+        print_(str(out))
+    print_(f"{len(manifest)} clips, {len(manifest.classes)} classes")
+    for split, counts in manifest.counts().items():
+        groups = {manifest.records[row].group for row in manifest.rows(split)}
+        spread = f"{min(counts.values())} to {max(counts.values())} a class"
+        print_(f"  {split:<6}{sum(counts.values()):>6} clips ({spread}), {len(groups)} groups")
+    if manifest.ignored:
+        print_(f"  {len(manifest.ignored)} files are no media and were left out, e.g. "
+               f"{manifest.ignored[0]}")  # fmt: skip
+
+
+def print_(text: str) -> None:
+    typer.echo(text)
+
+
+def _print_json(content: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(content, indent=2))
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def main() -> None:
+    """Run the command line: 0 done, 2 the user's mistake, 130 interrupted."""
+    try:
+        app()
+    except UserError as error:
+        _say(f"understudy: {error}")
+        if os.environ.get("UNDERSTUDY_DEBUG"):
+            raise
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _say("\nStopped.")
+        sys.exit(130)
+    except BrokenPipeError:  # somebody reads only the first lines
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""The main job on a small scale: film, teach, evaluate, export, time, report, all measured here."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from understudy.data.stage import film_stage
+from understudy.errors import UserError
+from understudy.judge.compare import compare_predictions
+from understudy.judge.evaluate import evaluate_run
+from understudy.judge.predictions import read_predictions
+from understudy.recipe import load_recipe
+from understudy.run import Run, write_json
+from understudy.ship import export_run
+from understudy.ship.bench import BenchRow, bench_run, subject_of_run
+from understudy.study.report import write_report
+from understudy.teach.progress import default_reporter
+from understudy.teach.train import train
+from understudy.types import parameter_count
+
+
+def run_demo(
+    out: Path, *, seed: int = 0, clips: int = 400, overrides: tuple[str, ...] = ()
+) -> Path:
+    """Run the whole way below `out` and give the path of the page about the taught student.
+
+    `overrides` change single values of the three recipes, as `--set` does.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    started = time.perf_counter()
+    _make_room(out)
+
+    console.print(f"[bold]1/6[/] filming {clips} clips of actors")
+    film_stage(out / "stage", clips=clips, seed=seed)
+    common = (
+        f"data.manifest={out / 'stage' / 'manifest.csv'}",
+        f"train.seed={seed}",
+        *overrides,
+    )
+
+    console.print("[bold]2/6[/] a teacher learns from the labels")
+    teacher = _train("demo-teacher", out / "runs" / "teacher", common)
+    console.print("[bold]3/6[/] a student learns from the teacher")
+    by_teacher = (f"teacher.path={teacher.path}",)
+    taught = _train("demo", out / "runs" / "taught", (*common, *by_teacher))
+    console.print("[bold]4/6[/] the same student learns from the labels alone")
+    alone = _train("demo", out / "runs" / "alone", (*common, "teacher=null"))
+
+    console.print("[bold]5/6[/] all three on clips of actors that none has seen")
+    runs = {"teacher": teacher, "student, taught": taught, "student, alone": alone}
+    metrics = {name: evaluate_run(run) for name, run in runs.items()}
+    comparison = compare_predictions(
+        read_predictions(taught.predictions_path), read_predictions(alone.predictions_path)
+    )
+    write_json(
+        taught.path / "comparison.json",
+        {"with": taught.name, "without": alone.name} | comparison,
+    )
+
+    console.print("[bold]6/6[/] export to ONNX, parity, latency, report")
+    artifact = export_run(taught, "onnx")
+    rows = bench_run(taught, artifact, others=[subject_of_run(teacher)], rounds=8)
+    write_json(taught.path / "bench.json", [asdict(row) for row in rows])
+    page = write_report(taught)
+
+    console.print(_closing_table(runs, metrics, rows, artifact.path))
+    console.print(_verdict(comparison))
+    console.print(f"{time.perf_counter() - started:.0f} s in all. The page: {page}")
+    return page
+
+
+def _make_room(out: Path) -> None:
+    """Replace an earlier demo, but nothing else."""
+    if not out.exists():
+        return
+    ours = {"stage", "runs"}
+    others = [entry.name for entry in out.iterdir() if entry.name not in ours]
+    if not out.is_dir() or others:
+        raise UserError(
+            f"{out} holds something else than an earlier demo ({', '.join(others[:3])}). "
+            "Choose another folder with --out."
+        )
+    for name in ours:
+        shutil.rmtree(out / name, ignore_errors=True)
+
+
+def _train(recipe: str, path: Path, overrides: tuple[str, ...]) -> Run:
+    return train(
+        load_recipe(recipe, [*overrides, f"name={path.name}"]), path, reporter=default_reporter()
+    )
+
+
+def _closing_table(
+    runs: dict[str, Run], metrics: dict[str, Any], rows: list[BenchRow], artifact: Path
+) -> Table:
+    n = next(iter(metrics.values()))["n"]
+    table = Table(title=f"{n} test clips of unseen actors, 1 thread", title_justify="left")
+    for column in ("", "top-1 [95% interval]", "parameters", "size", "per clip (p95)"):
+        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+    timed = {(row.subject, row.kind): row for row in rows if row.threads == 1}
+    for name, run in runs.items():
+        figure = metrics[name]["top1"]
+        row = timed.get((run.name, "run"))
+        table.add_row(
+            name,
+            f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]",
+            f"{parameter_count(run.load_model()):,}",
+            _megabytes(run.checkpoint_path().stat().st_size),
+            _milliseconds(row),
+        )
+    exported = next((row for row in rows if row.threads == 1 and row.kind != "run"), None)
+    table.add_row(
+        "student, taught, ONNX",
+        "as the run",
+        "",
+        _megabytes(sum(file.stat().st_size for file in artifact.glob("*.onnx"))),
+        _milliseconds(exported),
+    )
+    return table
+
+
+def _verdict(comparison: dict[str, Any]) -> str:
+    low, high = comparison["low"], comparison["high"]
+    sure = "the interval holds 0: no difference is shown" if low <= 0 <= high else "a difference"
+    return (
+        f"Taught minus alone: {comparison['difference']:+.3f} [{low:+.3f}, {high:+.3f}], "
+        f"McNemar p = {comparison['p']:.3f}, n = {comparison['n']}, one seed ({sure})."
+    )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def _milliseconds(row: BenchRow | None) -> str:
+    return "" if row is None else f"{row.median_ms:.1f} ms ({row.p95_ms:.1f})"

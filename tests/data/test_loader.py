@@ -1,0 +1,227 @@
+"""Batches are a pure function of seed and epoch, whatever the order, the cache or the workers."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from understudy.data import loader as loader_module
+from understudy.data.loader import EpochSampler, clip_seconds, collate, make_loader
+from understudy.data.manifest import Manifest
+from understudy.recipe import Augment, Data
+from understudy.types import Batch, Record
+
+LENGTHS = [12, 3, 20, 5, 9, 30]
+DRAWN = Augment(crop_scale=0.5, flip=0.5, brightness=0.3)
+
+
+@pytest.fixture
+def manifest(film) -> Manifest:
+    """Six clips, among them ones shorter than eight frames; two of class 0, four of class 1."""
+    paths = [film(f"{n}.mp4", count, size=(48, 40)) for n, count in enumerate(LENGTHS)]
+    records = [
+        Record(path.name, "sit" if n > 1 else "jump", "train", path.name)
+        for n, path in enumerate(paths)
+    ]
+    return Manifest(tuple(records), paths[0].parent)
+
+
+def config(**changes) -> Data:
+    return Data.model_validate({"manifest": "-", "size": 24, "frames": 8, **changes})
+
+
+def batches(
+    manifest, data, *, epoch=0, rows: Sequence[int] = range(6), batch_size=3, **options
+) -> list[Batch]:
+    loader = make_loader(manifest, data, list(rows), batch_size=batch_size, **options)
+    assert isinstance(loader.sampler, EpochSampler)
+    loader.sampler.set_epoch(epoch)
+    return list(loader)
+
+
+def by_row(epoch: list[Batch]) -> dict[int, bytes]:
+    return {
+        int(row): frames[:length].numpy().tobytes()
+        for batch in epoch
+        for row, frames, length in zip(batch.index, batch.frames, batch.lengths, strict=True)
+    }
+
+
+def test_a_batch_holds_every_clip_at_its_true_length(manifest, numbers):
+    first, second = batches(manifest, config())
+    assert first.frames.shape == (3, 8, 3, 24, 24)
+    assert first.lengths.tolist() == [8, 3, 8]
+    assert second.lengths.tolist() == [5, 8, 8]
+    assert first.target.tolist() == [0, 0, 1]
+    assert [*first.index.tolist(), *second.index.tolist()] == list(range(6))
+    assert first.view is None
+    assert numbers(first.frames[1, :3]) == [0, 1, 2]
+    assert not first.frames[1, 3:].any()
+    assert numbers(first.frames[2]) == [1, 3, 6, 8, 11, 13, 16, 18]
+
+
+def test_the_padding_is_only_as_long_as_the_batch_needs(manifest):
+    (batch,) = batches(manifest, config(), rows=[1, 3])
+    assert batch.frames.shape[1] == 5
+
+
+def test_several_labels_are_ones_and_zeros(manifest):
+    records = tuple(
+        Record(r.path, ("a", "c") if n else ("b",), "train", r.group)
+        for n, r in enumerate(manifest.records)
+    )
+    (batch, _) = batches(Manifest(records, manifest.root), config())
+    assert batch.target.tolist() == [[0, 1, 0], [1, 0, 1], [1, 0, 1]]
+    assert batch.target.dtype == torch.float32
+
+
+def test_kept_frames_give_the_pixels_of_decoded_ones(manifest, monkeypatch):
+    reads = []
+    read = loader_module.read_frames
+    monkeypatch.setattr(
+        loader_module, "read_frames", lambda *a, **k: reads.append(a) or read(*a, **k)
+    )
+    passes = {}
+    for memory_mb, expected in ((64, 6), (0, 12)):
+        reads.clear()
+        loader = make_loader(
+            manifest, config(memory_mb=memory_mb, augment=DRAWN), list(range(6)), batch_size=4,
+            augment=True,
+        )  # fmt: skip
+        epochs = []
+        for epoch in range(2):
+            loader.sampler.set_epoch(epoch)  # pyright: ignore[reportAttributeAccessIssue]
+            epochs.append(by_row(list(loader)))
+        assert len(reads) == expected
+        passes[memory_mb] = epochs
+    assert passes[64] == passes[0]
+    assert passes[0][0] != passes[0][1]
+
+
+def test_an_epoch_does_not_depend_on_its_order_or_workers(manifest):
+    data = config(augment=DRAWN, sampling="random_segment")
+    options = {"augment": True, "epoch": 3}
+    straight = batches(manifest, data, **options)
+    shuffled = batches(manifest, data, shuffle_seed=5, batch_size=2, **options)
+    elsewhere = batches(manifest, config(**{**data.model_dump(), "workers": 2}), **options)
+    assert by_row(straight) == by_row(shuffled) == by_row(elsewhere)
+    assert {batch.view for batch in straight} == {3}
+
+
+@pytest.mark.parametrize("sampling", ["random_segment", "dense"])
+def test_random_frames_differ_between_views_and_rest_in_evaluation(manifest, sampling):
+    data = config(frames=3, sampling=sampling, stride_s=0.05 if sampling == "dense" else None)
+    drawn = [by_row(batches(manifest, data, augment=True, epoch=e))[5] for e in range(5)]
+    assert len(set(drawn)) > 1
+    still = [batches(manifest, data, epoch=e) for e in range(2)]
+    assert by_row(still[0]) == by_row(still[1])
+    assert still[0][0].view is None
+
+
+def test_finite_views_return(manifest):
+    data = config(augment=Augment(brightness=0.5, views=2))
+    epochs = [by_row(batches(manifest, data, augment=True, epoch=e)) for e in range(4)]
+    assert epochs[0] == epochs[2]
+    assert epochs[1] == epochs[3]
+    assert epochs[0] != epochs[1]
+
+
+def test_without_any_draw_there_is_no_view(manifest):
+    (batch, _) = batches(manifest, config(), augment=True, epoch=3)
+    assert batch.view is None
+    (batch, _) = batches(manifest, config(augment=DRAWN), augment=False, epoch=3)
+    assert batch.view is None
+
+
+def test_every_epoch_has_an_order_of_its_own_and_can_be_replayed():
+    sampler = EpochSampler(range(50), shuffle_seed=1)
+
+    def order(epoch: int, sampler: EpochSampler = sampler) -> list[int]:
+        sampler.set_epoch(epoch)
+        return [row for row, _ in sampler]
+
+    assert sorted(order(0)) == list(range(50))
+    assert len({tuple(order(epoch)) for epoch in range(10)}) == 10
+    assert order(4) == order(4, EpochSampler(range(50), shuffle_seed=1))
+    assert order(4) != order(4, EpochSampler(range(50), shuffle_seed=2))
+
+
+def test_balanced_drawing_makes_classes_equally_likely(manifest):
+    many = make_loader(
+        manifest, config(), [0, 1, 2, 3, 4, 5] * 500, batch_size=4, shuffle_seed=0, balanced=True
+    )
+    assert len(many.sampler) == 3000  # pyright: ignore[reportArgumentType]
+    drawn = Counter(manifest.target_of(row) for row, _ in many.sampler)
+    assert abs(drawn[0] - 1500) < 140  # five standard deviations of a fair coin
+
+
+def test_a_clip_that_cannot_be_read_is_listed_and_not_replaced(manifest):
+    (manifest.root / "1.mp4").write_bytes(b"")
+    (manifest.root / "2.mp4").unlink()
+    first, second = batches(manifest, config())
+    assert first.index.tolist() == [0]
+    assert [(bad.row, bad.path) for bad in first.skipped] == [(1, "1.mp4"), (2, "2.mp4")]
+    assert "empty" in first.skipped[0].reason
+    assert len(second) == 3
+    assert second.skipped == ()
+
+
+def test_a_batch_may_be_empty(manifest):
+    for row in range(3):
+        (manifest.root / f"{row}.mp4").write_bytes(b"")
+    first, second = batches(manifest, config())
+    assert len(first) == 0
+    assert first.frames.shape[0] == first.target.shape[0] == first.lengths.shape[0] == 0
+    assert [bad.row for bad in first.skipped] == [0, 1, 2]
+    assert len(second) == 3
+
+
+def test_the_last_batch_can_be_left_out(manifest):
+    assert [len(b) for b in batches(manifest, config(), batch_size=4)] == [4, 2]
+    assert [len(b) for b in batches(manifest, config(), batch_size=4, keep_last=False)] == [4]
+
+
+def test_only_the_marked_part_of_a_file_is_shown(manifest, numbers):
+    part = Record("5.mp4", "sit", "train", "x", 0.4, 0.6)
+    (batch,) = batches(Manifest((part,), manifest.root), config(), rows=[0])
+    assert batch.lengths.tolist() == [5]
+    assert numbers(batch.frames[0]) == [10, 11, 12, 13, 14]
+
+
+def test_crops_are_taken_from_pixels_that_are_there(manifest, monkeypatch):
+    """Kept frames are larger than the model's input when a crop will be enlarged from them."""
+    sides = []
+    read = loader_module.read_frames
+    monkeypatch.setattr(
+        loader_module, "read_frames", lambda *a, **k: sides.append(k["short_side"]) or read(*a, **k)
+    )
+    data = config(augment=Augment(crop_scale=0.25))
+    batches(manifest, data, augment=True)
+    batches(manifest, data)
+    assert set(sides[:6]) == {48}
+    assert set(sides[6:]) == {24}
+
+
+def test_median_seconds_ignore_what_cannot_be_read(manifest):
+    assert clip_seconds(manifest, [0, 1, 2]) == pytest.approx(12 / 25)
+    (manifest.root / "1.mp4").write_bytes(b"")
+    assert clip_seconds(manifest, [0, 1, 2]) == pytest.approx(16 / 25)
+    assert clip_seconds(manifest, [1]) == 0.0
+
+
+def test_nothing_collates_to_an_empty_batch():
+    assert len(collate([])) == 0
+
+
+def test_a_prepared_loader_still_has_its_epochs(manifest):
+    from accelerate import Accelerator
+
+    loader = Accelerator(cpu=True).prepare(make_loader(
+        manifest, config(augment=DRAWN), list(range(6)), batch_size=3, shuffle_seed=0, augment=True
+    ))  # fmt: skip
+    plain = batches(manifest, config(augment=DRAWN), epoch=2, shuffle_seed=0, augment=True)
+    loader.set_epoch(2)
+    prepared = list(loader)
+    assert [b.index.tolist() for b in prepared] == [b.index.tolist() for b in plain]
+    assert by_row(prepared) == by_row(plain)

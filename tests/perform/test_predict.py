@@ -1,0 +1,309 @@
+"""What happens when: windows, segments, and the same pixels and numbers as in evaluation."""
+
+import json
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from understudy.data.loader import make_loader
+from understudy.data.manifest import read_manifest
+from understudy.errors import UserError
+from understudy.models import create_model
+from understudy.perform.predict import FilePrediction, lines, predict
+from understudy.perform.windows import Segment, merge_windows, window_bounds
+from understudy.recipe import parse_recipe
+from understudy.run import Run, create_run, save_weights, write_json
+from understudy.types import Output
+
+CLASSES = ("blue", "red")
+OPTIONS = {"backbone": "test_efficientnet", "embedding_dim": 32, "hidden_dim": 16}
+RED, BLUE = (200, 30, 30), (30, 30, 200)
+
+
+def film(path: Path, colours: list[tuple[int, int, int]], *, fps: int = 10, noise: int = 0) -> Path:
+    """Write an H.264 video with one frame for every colour."""
+    generator = np.random.default_rng(noise)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for colour in colours:
+            pixels = np.full((48, 64, 3), colour, dtype=np.uint8)
+            if noise:
+                pixels = generator.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+                pixels = pixels.repeat(8, axis=0).repeat(8, axis=1)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+class Redness:
+    """A stand-in for an exported model: P(red) is the share of red frames; counts its batches."""
+
+    classes: tuple[str, ...] = CLASSES
+
+    def __init__(self, clip_seconds: float = 1.0, frames: int = 4) -> None:
+        self.contract = {
+            "input": {"frames": frames, "size": 16},
+            "sampling": {"method": "uniform", "stride_s": None, "clip_seconds": clip_seconds},
+        }
+        self.batches: list[int] = []
+
+    def __call__(self, frames, lengths=None) -> Output:
+        assert frames.dtype == torch.uint8
+        assert frames.shape[1:] == (self.contract["input"]["frames"], 3, 16, 16)
+        self.batches.append(len(frames))
+        red = [
+            (clip[:length, 0].float() > clip[:length, 2]).float().mean()
+            for clip, length in zip(frames, lengths, strict=True)
+        ]
+        share = torch.stack(red).clamp(0.01, 0.99)
+        logits = torch.stack([(1 - share).log(), share.log()], dim=1)
+        return Output(logits, logits)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A run over five videos of different lengths, one shorter than its four frames."""
+    rows = ["path,label,split,group"]
+    for number, frames in enumerate([12, 9, 3, 14, 10, 11]):
+        film(tmp_path / f"{number}.mp4", [RED] * frames, noise=number + 1)
+        split = ("train", "val", "test", "test", "test", "train")[number]
+        rows.append(f"{number}.mp4,{CLASSES[number % 2]},{split},person {number}")
+    (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
+    recipe = {
+        "name": "small",
+        "data": {"manifest": str(tmp_path / "clips.csv"), "size": 32, "frames": 4},
+        "model": {"name": "frames-attention", "options": OPTIONS},
+    }
+    run = create_run(tmp_path / "run", parse_recipe(recipe))
+    torch.manual_seed(0)
+    save_weights(create_model("frames-attention", 2, **OPTIONS), run.checkpoint_path())
+    content = {
+        "classes": list(CLASSES),
+        "manifest": str(tmp_path / "clips.csv"),
+        "clip_seconds": 1.0,
+        "model_options": OPTIONS,
+    }
+    write_json(run.path / "data.json", content)
+    return run
+
+
+def test_a_clip_gets_the_probabilities_that_evaluation_gives_it(run: Run):
+    manifest = read_manifest(run.data["manifest"])
+    rows = [2, 3, 4]
+    (batch,) = make_loader(manifest, run.recipe.data, rows, batch_size=3)
+    model = run.load_model()
+    with torch.inference_mode():
+        expected = model(batch.frames, batch.lengths).logits.softmax(dim=1)
+    assert batch.lengths.tolist() == [3, 4, 4]
+    found = list(predict(run, [manifest.path_of(row) for row in rows], batch_size=2))
+    assert len(found) == 3
+    for prediction, probabilities in zip(found, expected, strict=True):
+        (segment,) = prediction.segments
+        values = torch.tensor([segment.probabilities[name] for name in CLASSES])
+        torch.testing.assert_close(values, probabilities, atol=1e-5, rtol=1e-5)
+        assert segment.probability == max(segment.probabilities.values())
+        assert segment.start_s == 0
+    assert [p.segments[0].end_s for p in found] == pytest.approx([0.3, 1.4, 1.0])
+
+
+def test_an_artifact_and_its_run_say_the_same(run: Run, tmp_path: Path):
+    """The run's model behind a contract, as an artifact has it."""
+    model = run.load_model()
+
+    class Exported:
+        classes = run.classes
+        contract = {  # noqa: RUF012
+            "input": {"frames": 4, "size": 32},
+            "sampling": {"method": "uniform", "stride_s": None, "clip_seconds": 1.0},
+        }
+
+        def __call__(self, frames, lengths=None) -> Output:
+            return model(frames, lengths)
+
+    film(tmp_path / "long.mp4", [RED] * 45, noise=9)
+    paths = [tmp_path / "long.mp4", tmp_path / "2.mp4"]
+    assert list(predict(Exported(), paths)) == list(predict(run, paths))
+
+
+def test_batches_change_nothing(run: Run, tmp_path: Path):
+    film(tmp_path / "long.mp4", [RED] * 45, noise=9)
+    paths = [tmp_path / name for name in ("long.mp4", "0.mp4", "2.mp4")]
+    together, alone = (list(predict(run, paths, batch_size=size)) for size in (100, 1))
+    assert len(together) == 3
+    for one, other in zip(together, alone, strict=True):
+        assert one.path == other.path
+        for left, right in zip(one.segments, other.segments, strict=True):
+            assert (left.label, left.start_s, left.end_s) == (
+                right.label,
+                right.start_s,
+                right.end_s,
+            )
+            assert left.probability == pytest.approx(right.probability, abs=1e-5)
+
+
+def test_a_long_video_falls_into_ranges_where_its_content_changes(tmp_path: Path):
+    """3 s of red, 2 s of blue, 1 s of red."""
+    path = film(tmp_path / "long.mp4", [RED] * 30 + [BLUE] * 20 + [RED] * 10)
+    performer = Redness()
+    (prediction,) = predict(performer, [path], batch_size=4)
+    assert prediction.kind == "video"
+    assert [segment.label for segment in prediction.segments] == ["red", "blue", "red"]
+    borders = [segment.start_s for segment in prediction.segments]
+    assert borders == pytest.approx([0, 3, 5], abs=0.5)
+    assert all(one.end_s == other.start_s for one, other in pairwise(prediction.segments))
+    assert prediction.segments[-1].end_s == pytest.approx(6)
+    assert performer.batches == [
+        4,
+        4,
+        3,
+    ]  # 12 slots of half a second: 11 windows, never all at once
+
+
+def test_a_clock_that_does_not_begin_at_zero_is_no_part_of_the_answer(tmp_path: Path):
+    path = tmp_path / "late.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(30):
+            pixels = np.full((48, 64, 3), RED if number < 20 else BLUE, dtype=np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = number + 70
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    (prediction,) = predict(Redness(), [path])
+    assert [segment.label for segment in prediction.segments] == ["red", "blue"]
+    assert prediction.segments[0].start_s == 0
+    assert prediction.segments[0].end_s == pytest.approx(2, abs=0.5)
+    assert prediction.segments[-1].end_s == pytest.approx(3, abs=0.01)
+
+
+def test_pictures_and_folders(tmp_path: Path):
+    inner = tmp_path / "media" / "frames"
+    inner.mkdir(parents=True)
+    for number in range(20):
+        colour = RED if number < 10 else BLUE
+        Image.new("RGB", (20, 20), colour).save(inner / f"frame_{number}.png")
+    Image.new("RGB", (20, 20), RED).save(tmp_path / "media" / "still.jpg")
+    (tmp_path / "media" / "notes.txt").write_text("no media")
+    frames, still = predict(Redness(clip_seconds=0.4), [tmp_path / "media"])
+    assert (frames.kind, Path(frames.path).name) == ("frames", "frames")
+    assert [segment.label for segment in frames.segments] == ["red", "blue"]
+    assert frames.segments[-1].end_s == pytest.approx(0.8)
+    assert still.kind == "picture"
+    (segment,) = still.segments
+    assert (segment.label, segment.start_s, segment.end_s) == ("red", None, None)
+    # Trained on pictures, a folder of numbered ones is just that.
+    pictures = list(predict(Redness(clip_seconds=0, frames=1), [inner], batch_size=3))
+    assert [p.segments[0].label for p in pictures] == ["red"] * 10 + ["blue"] * 10
+    assert [Path(p.path).stem for p in pictures] == [f"frame_{number}" for number in range(20)]
+
+
+def test_training_on_pictures_gives_a_video_windows_of_a_second(tmp_path: Path):
+    path = film(tmp_path / "long.mp4", [RED] * 40)
+    performer = Redness(clip_seconds=0, frames=1)
+    (prediction,) = predict(performer, [path])
+    assert performer.batches == [7]
+    assert [(s.label, s.start_s, s.end_s) for s in prediction.segments] == [("red", 0, 4)]
+
+
+def test_a_bad_file_is_named_and_the_others_are_recognised(tmp_path: Path):
+    good = film(tmp_path / "good.mp4", [RED] * 8)
+    broken = film(tmp_path / "broken.mp4", [RED] * 60, noise=3)
+    broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "folder").mkdir()
+    names = ["good.mp4", "broken.mp4", "gone.mp4", "empty.mp4", "folder", "good.mp4"]
+    found = list(predict(Redness(), [tmp_path / name for name in names], batch_size=2))
+    assert [Path(prediction.path).name for prediction in found] == names
+    assert [prediction.error is None for prediction in found] == [True, *[False] * 4, True]
+    assert found[2].error == "there is no such file"
+    assert found[3].error == "the file is empty"
+    assert "no video and no picture" in str(found[4].error)
+    assert all(not p.segments and p.kind == "unreadable" for p in found[1:5])
+    assert found[0] == found[5]
+    assert lines(found[2]) == ["not read: there is no such file"]
+    assert good.exists()
+
+
+def test_results_come_while_later_files_are_still_unread(tmp_path: Path):
+    paths = [film(tmp_path / f"{number}.mp4", [RED] * 8) for number in range(4)]
+    performer = Redness()
+    results = predict(performer, paths, batch_size=1)
+    next(results)
+    assert len(performer.batches) <= 2
+
+
+def test_a_broken_model_is_no_prediction(tmp_path: Path):
+    class Broken(Redness):
+        def __call__(self, frames, lengths=None) -> Output:
+            logits = torch.full((len(frames), 2), torch.nan)
+            return Output(logits, logits)
+
+    path = film(tmp_path / "a.mp4", [RED] * 8)
+    with pytest.raises(UserError, match="not a finite number"):
+        list(predict(Broken(), [path]))
+
+
+def test_lines_and_json():
+    segment = Segment("pick_up", 0.931, 0.0, 1.4, {"pick_up": 0.931, "put_down": 0.069})
+    prediction = FilePrediction("a.mp4", "video", (segment,))
+    assert lines(prediction) == ["0.0-1.4 s  pick_up  0.93"]
+    still = Segment("pick_up", 0.931, None, None, {})
+    assert lines(FilePrediction("a.jpg", "picture", (still,))) == ["pick_up  0.93"]
+    assert json.loads(json.dumps(asdict(prediction)))["segments"][0]["end_s"] == 1.4
+
+
+@given(st.floats(0.04, 5000), st.floats(0.2, 20))
+def test_windows_cover_a_video_and_overlap_by_half(duration_s, window_s):
+    bounds = window_bounds(duration_s, window_s)
+    assert bounds[0][0] == 0
+    assert bounds[-1][1] == duration_s
+    if duration_s <= 1.5 * window_s:
+        assert len(bounds) == 1
+        return
+    starts, ends = np.array(bounds).T
+    lengths = ends - starts
+    np.testing.assert_allclose(lengths, lengths[0])
+    np.testing.assert_allclose(starts[1:], (starts + ends)[:-1] / 2, atol=1e-9)
+    assert abs(lengths[0] / window_s - 1) <= 1 / 6 + 1e-9
+    if duration_s > 50 * window_s:
+        assert abs(lengths[0] / window_s - 1) <= 0.01
+
+
+@given(st.integers(1, 12), st.integers(0, 1000))
+def test_segments_follow_each_other_and_keep_the_mean(windows, seed):
+    probabilities = np.random.default_rng(seed).dirichlet([0.3] * 3, size=windows)
+    segments = merge_windows(probabilities, 6.0, ("a", "b", "c"))
+    assert segments[0].start_s == 0
+    assert segments[-1].end_s == pytest.approx(6)
+    for one, other in pairwise(segments):
+        assert one.end_s == other.start_s
+        assert one.label != other.label
+    slots = windows + (windows > 1)
+    lengths = np.array([s.end_s - s.start_s for s in segments]) / 6 * slots
+    assert lengths.sum() == pytest.approx(slots)
+    total = sum(
+        n * np.array(list(s.probabilities.values())) for n, s in zip(lengths, segments, strict=True)
+    )
+    # Every window weighs as many slots as it covers, shared ones by half; the outer ones more.
+    weights = np.full(windows, 1.0)
+    weights[0] += 0.5 * (windows > 1)
+    weights[-1] += 0.5 * (windows > 1)
+    np.testing.assert_allclose(total, weights @ probabilities, atol=1e-9)
+
+
+def test_neighbours_vote_on_what_they_share():
+    """Red, unsure, blue: the slots between them lean to the surer neighbour."""
+    probabilities = np.array([[0.1, 0.9], [0.55, 0.45], [0.9, 0.1]])
+    segments = merge_windows(probabilities, 4.0, CLASSES)
+    assert [(s.label, s.start_s, s.end_s) for s in segments] == [("red", 0, 2), ("blue", 2, 4)]
+    assert segments[0].probability == pytest.approx((0.9 + (0.9 + 0.45) / 2) / 2)

@@ -1,0 +1,358 @@
+import importlib.util
+import json
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from understudy.errors import UserError
+from understudy.models import create_model
+from understudy.recipe import Train, dump_recipe
+from understudy.run import Run, open_run
+from understudy.teach import train as loop
+from understudy.teach.progress import Quiet
+from understudy.teach.train import learning_rate, resume, train
+
+from .conftest import MODEL, make_recipe
+
+
+class Interrupt(Quiet):
+    """Stops training as a person at the keyboard would, in the middle of an epoch."""
+
+    def __init__(self, after_clips: int) -> None:
+        self.left = after_clips
+
+    def advance(self, clips: int) -> None:
+        self.left -= clips
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+def weights(run: Run, checkpoint: str = "final") -> dict[str, torch.Tensor]:
+    return load_file(run.checkpoint_path(checkpoint))
+
+
+def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    assert a
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def timeless(history: list[dict]) -> list[dict]:
+    return [{k: v for k, v in e.items() if k not in ("seconds", "clips_per_second")} for e in history]
+
+
+AUGMENTED = {"augment": {"crop_scale": 0.5, "brightness": 0.4, "views": 2}, "sampling": "random_segment"}
+
+
+@pytest.fixture(scope="module")
+def teacher_run(clips, tmp_path_factory) -> Run:
+    recipe = make_recipe(clips, train={"epochs": 4})
+    return train(recipe, tmp_path_factory.mktemp("runs") / "teacher")
+
+
+def taught_recipe(clips: Path, teacher: Run, **sections):
+    return make_recipe(
+        clips,
+        teacher={"kind": "run", "path": str(teacher.path)},
+        distill={"alpha": 1.0, "beta": 1.0, "gamma": 0.5, "temperature": 2.0},
+        **sections,
+    )
+
+
+def test_learns_what_only_time_tells(clips, tmp_path):
+    run = train(make_recipe(clips, train={"epochs": 20, "lr": 5e-3}), tmp_path / "run")
+    history = run.history
+    assert len(history) == 20
+    assert history[-1]["train"]["loss"] < 0.5 * history[0]["train"]["loss"]
+    assert max(entry["val"]["top1"] for entry in history) >= 0.7
+    assert [e["epoch"] for e in history if e["best"]], "one epoch at least is the best so far"
+
+
+@pytest.mark.parametrize("interrupted_in_epoch", [2, 3])
+def test_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_ends(
+    clips, teacher_run, tmp_path, interrupted_in_epoch
+):
+    recipe = taught_recipe(clips, teacher_run, data=AUGMENTED, train={"epochs": 4})
+    whole = train(recipe, tmp_path / "a" / "run")
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "b" / "run", reporter=Interrupt(30 * interrupted_in_epoch - 10))
+    part = open_run(tmp_path / "b" / "run")
+    assert len(part.history) == interrupted_in_epoch - 1
+    resumed = resume(part.path)
+    assert_same(weights(whole), weights(resumed))
+    assert_same(weights(whole, "best"), weights(resumed, "best"))
+    assert timeless(whole.history) == timeless(resumed.history)
+
+
+@pytest.mark.slow
+def test_killed_process_loses_one_epoch_at_most(clips, tmp_path):
+    recipe = make_recipe(clips, train={"epochs": 4})
+    (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+    place = tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "understudy.cli", "train", str(tmp_path / "recipe.yaml")]
+        + ["--out", str(place)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch   2"):
+            break
+    process.kill()
+    process.wait()
+    assert len(open_run(place).history) in (2, 3)
+    whole = train(recipe, tmp_path / "whole")
+    assert_same(weights(whole), weights(resume(place)))
+
+
+def test_same_seed_same_run_other_seed_other_run(clips, tmp_path):
+    recipe = make_recipe(clips, data=AUGMENTED, train={"epochs": 2})
+    first, again = train(recipe, tmp_path / "1"), train(recipe, tmp_path / "2")
+    assert_same(weights(first), weights(again))
+    other = train(make_recipe(clips, data=AUGMENTED, train={"epochs": 2, "seed": 5}), tmp_path / "3")
+    name = "head.0.weight"
+    assert not torch.equal(weights(first)[name], weights(other)[name])
+
+
+def backbone_file(folder: Path) -> Path:
+    torch.manual_seed(7)
+    model = create_model("frames-attention", 3, **MODEL)
+    file = folder / "backbone.safetensors"
+    save_file({k: v.contiguous() for k, v in model.backbone.state_dict().items()}, file)
+    return file
+
+
+def test_features_computed_once_train_the_same_head(clips, tmp_path, monkeypatch):
+    frozen = {"weights": str(backbone_file(tmp_path)), "freeze_backbone": True, "dropout": 0.0}
+    recipe = make_recipe(clips, model={"options": {**MODEL, **frozen}}, train={"epochs": 3})
+    fast = train(recipe, tmp_path / "fast")
+    monkeypatch.setattr("understudy.teach.prepare._reuse_features", lambda *_: None)
+    slow = train(recipe, tmp_path / "slow")
+    for name, tensor in weights(slow).items():
+        assert torch.allclose(weights(fast)[name], tensor, atol=1e-5), name
+    start = load_file(backbone_file(tmp_path))
+    for name, tensor in start.items():  # frozen means frozen: batch statistics too
+        assert torch.equal(weights(slow)[f"backbone.{name}"], tensor), name
+
+
+def test_accumulated_batches_take_the_step_of_one_big_batch(clips, tmp_path):
+    # Batch statistics would differ between the two, so the backbone is frozen.
+    frozen = {"weights": str(backbone_file(tmp_path)), "freeze_backbone": True, "dropout": 0.0}
+    model = {"options": {**MODEL, **frozen}}
+    big = make_recipe(clips, model=model, train={"epochs": 2, "batch_size": 10})
+    small = make_recipe(clips, model=model, train={"epochs": 2, "batch_size": 5, "accumulate": 2})
+    one, two = train(big, tmp_path / "big"), train(small, tmp_path / "small")
+    for name, tensor in weights(one).items():
+        assert torch.allclose(weights(two)[name], tensor, atol=1e-4), name
+
+
+def test_record_of_the_teacher_and_every_part_of_the_loss(clips, teacher_run, tmp_path):
+    run = train(taught_recipe(clips, teacher_run, train={"epochs": 2}), tmp_path / "run")
+    assert run.teacher is not None
+    assert run.teacher["head"] == "trained"
+    best = max(e["val"]["top1"] for e in teacher_run.history)
+    assert run.teacher["val"]["value"] == pytest.approx(best)
+    for entry in run.history:
+        parts = entry["train"]
+        expected = parts["feature"] + parts["response"] + 0.5 * parts["task"]
+        assert parts["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_checkpoints_best_final_and_every_n_epochs(clips, tmp_path):
+    recipe = make_recipe(clips, train={"epochs": 4, "checkpoint_every": 2})
+    run = train(recipe, tmp_path / "run")
+    assert run.checkpoints() == ["best", "epoch_002", "epoch_004", "final"]
+    assert_same(weights(run, "final"), weights(run, "epoch_004"))
+    model = run.load_model("final")
+    assert_same({k: v.contiguous() for k, v in model.state_dict().items()}, weights(run))
+
+
+def test_early_stopping_counts_from_the_best_epoch(clips, tmp_path):
+    # A learning rate of almost nothing: the first epochs decide, then nothing gets better.
+    recipe = make_recipe(clips, train={"epochs": 50, "patience": 2, "lr": 1e-12, "min_lr": 0})
+    run = train(recipe, tmp_path / "run")
+    best = max(entry["epoch"] for entry in run.history if entry["best"])
+    assert len(run.history) == best + 2 < 50
+
+
+@pytest.mark.parametrize("imbalance", ["class_weights", "balanced_sampling"])
+def test_imbalance_is_answered(clips, tmp_path, imbalance):
+    lines = clips.read_text(encoding="utf-8").splitlines()
+    kept = [line for n, line in enumerate(lines) if "left,train" not in line or n % 9 == 1]
+    table = clips.parent / f"rare_{imbalance}.csv"
+    table.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    run = train(
+        make_recipe(table, train={"epochs": 2, "imbalance": imbalance}), tmp_path / "weighted"
+    )
+    plain = train(make_recipe(table, train={"epochs": 2}), tmp_path / "plain")
+    assert run.data["counts"]["train"]["left"] < run.data["counts"]["train"]["right"]
+    assert run.history[0]["train"]["loss"] != plain.history[0]["train"]["loss"]
+
+
+def test_bad_clip_is_skipped_counted_and_listed(clips, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(clips.parent, folder)
+    spoilt = folder / "clips" / "00" / "001.png"
+    spoilt.write_bytes(b"not a picture")
+    run = train(make_recipe(folder / "clips.csv"), tmp_path / "run")
+    [entry] = run.data["skipped"]
+    assert (entry["path"], entry["split"], entry["row"]) == ("clips/00", "train", 0)
+    assert "001.png" in entry["reason"]
+    for number in ("03", "06", "09"):
+        (folder / "clips" / number / "002.png").write_bytes(b"")
+    with pytest.raises(UserError, match="2 of 39 clips could not be read, more than the share of 5%"):
+        train(make_recipe(folder / "clips.csv"), tmp_path / "stopped")
+
+
+def test_loss_that_is_no_number_stops_with_advice(clips, tmp_path, monkeypatch):
+    def broken(*args, **kwargs):
+        return real(*args, **kwargs) * math.nan
+
+    real = loop.teaching_loss.__globals__["task_loss"]
+    monkeypatch.setitem(loop.teaching_loss.__globals__, "task_loss", broken)
+    with pytest.raises(UserError, match=r"no longer a number in epoch 1 \(total, task\).*train\.lr"):
+        train(make_recipe(clips), tmp_path / "run")
+
+
+def test_teacher_whose_head_was_never_trained_is_refused(clips, teacher_run, tmp_path):
+    recipe = taught_recipe(clips, teacher_run, train={"epochs": 1})
+    features_only = recipe.model_copy(
+        update={"distill": recipe.distill.model_copy(update={"beta": 0.0, "gamma": 0.0})}
+    )
+    headless = train(features_only, tmp_path / "headless")
+    with pytest.raises(UserError, match="never trained"):
+        train(taught_recipe(clips, headless), tmp_path / "student")
+    assert not (tmp_path / "student").exists(), "a mistake leaves nothing in the way"
+    by_features = make_recipe(
+        clips,
+        teacher={"kind": "run", "path": str(headless.path)},
+        distill={"beta": 0.0},
+        train={"epochs": 1},
+    )
+    assert train(by_features, tmp_path / "student").teacher["head"] == "none"  # pyright: ignore
+
+
+def test_teacher_of_other_classes_is_refused(clips, teacher_run, tmp_path):
+    table = clips.parent / "renamed.csv"
+    table.write_text(clips.read_text().replace(",still,", ",idle,"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"knows the classes left, right, still"):
+        train(taught_recipe(table, teacher_run), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"model": {"name": "mobilevit-xs"}}, "Did you mean mobilevit-xxs"),
+        ({"model": {"options": {"droput": 0.1}}}, "Did you mean dropout"),
+        ({"model": {"options": {"freeze_backbone": True}}}, "would never learn anything"),
+        ({"model": {"options": {"weights": "nowhere.safetensors"}}}, "no weight file nowhere"),
+        ({"train": {"device": "cuda"}}, "no such device"),
+        ({"train": {"device": "cpu", "precision": "fp16"}}, "needs a GPU"),
+        ({"train": {"tracker": "mlflow"}}, r"pip install 'understudy\[mlflow\]'"),
+        ({"data": {"manifest": "nowhere.csv"}}, "no manifest nowhere.csv"),
+    ],
+)
+def test_mistakes_are_found_before_the_first_step(clips, tmp_path, sections, message):
+    if "cuda" in str(sections) and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    if "mlflow" in str(sections):
+        if importlib.util.find_spec("mlflow"):
+            pytest.skip("mlflow is installed")
+    with pytest.raises(UserError, match=message):
+        train(make_recipe(clips, **sections), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_run_that_exists_is_never_overwritten(clips, teacher_run):
+    with pytest.raises(UserError, match="--resume"):
+        train(make_recipe(clips), teacher_run.path)
+
+
+def test_full_disk_is_noticed_before_hours_are_spent(clips, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
+    with pytest.raises(UserError, match=r"0 MB free; checkpoints and resume file need"):
+        train(make_recipe(clips), tmp_path / "run")
+
+
+def test_disk_that_fills_up_keeps_the_last_epoch(clips, tmp_path, monkeypatch):
+    real = loop.save_state
+
+    def full(run, model, optimizer, progress):
+        if len(progress.history) == 2:
+            raise OSError(28, "No space left on device")
+        real(run, model, optimizer, progress)
+
+    monkeypatch.setattr(loop, "save_state", full)
+    with pytest.raises(UserError, match=r"No space left on device.*--resume"):
+        train(make_recipe(clips), tmp_path / "run")
+    monkeypatch.setattr(loop, "save_state", real)
+    whole = train(make_recipe(clips), tmp_path / "whole")
+    assert_same(weights(whole), weights(resume(tmp_path / "run")))
+
+
+def test_manifest_changed_since_is_not_mixed_in(clips, tmp_path):
+    table = clips.parent / "changing.csv"
+    text = clips.read_text(encoding="utf-8")
+    table.write_text(text, encoding="utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        train(make_recipe(table), tmp_path / "run", reporter=Interrupt(45))
+    table.write_text("\n".join(text.splitlines()[:-1]) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match="has changed"):
+        resume(tmp_path / "run")
+
+
+def test_checkpoint_of_another_model_is_refused(clips, teacher_run, tmp_path):
+    place = tmp_path / "run"
+    shutil.copytree(teacher_run.path, place)
+    data = json.loads((place / "data.json").read_text())
+    data["model_options"]["embedding_dim"] = 64
+    (place / "data.json").write_text(json.dumps(data))
+    with pytest.raises(UserError, match="checkpoint of another model"):
+        open_run(place).load_model()
+    (place / "checkpoints" / "best.safetensors").write_bytes(b"rubbish")
+    with pytest.raises(UserError, match="not a readable safetensors file"):
+        open_run(place).load_model()
+
+
+def test_learning_rate_warms_up_then_falls_along_a_cosine():
+    settings = Train(epochs=10, lr=1e-3, min_lr=1e-6, warmup_epochs=1)
+    rates = [learning_rate(step, 100, settings) for step in range(100)]
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10] == pytest.approx(1e-3)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(1e-6)
+    plain = Train(epochs=10, lr=1e-3, min_lr=1e-6)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-3)
+    oracle = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 99, eta_min=1e-6)
+    for step in range(100):
+        assert learning_rate(step, 100, plain) == pytest.approx(oracle.get_last_lr()[0], rel=1e-6)
+        optimizer.step()
+        oracle.step()
+
+
+def test_tracker_receives_every_epoch(clips, tmp_path):
+    pytest.importorskip("tensorboard")
+    recipe = make_recipe(clips, train={"epochs": 2, "tracker": "tensorboard"})
+    run = train(recipe, tmp_path / "run")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logged = []
+    for file in run.path.rglob("events.out.tfevents*"):
+        events = EventAccumulator(str(file)).Reload()
+        if "train/loss" in events.Tags()["scalars"]:
+            logged += [event.value for event in events.Scalars("train/loss")]
+    assert logged == pytest.approx([e["train"]["loss"] for e in run.history], rel=1e-5)
+
+
+def test_bf16_trains(clips, tmp_path):
+    run = train(make_recipe(clips, train={"epochs": 2, "precision": "bf16"}), tmp_path / "run")
+    assert all(math.isfinite(entry["train"]["loss"]) for entry in run.history)
+    assert run.load_model().head[0].weight.dtype == torch.float32  # pyright: ignore
