@@ -17,9 +17,7 @@ from understudy.types import Output
 
 def random_output(seed: int) -> Output:
     generator = torch.Generator().manual_seed(seed)
-    return Output(
-        torch.randn(6, 5, generator=generator), torch.randn(6, 16, generator=generator)
-    )
+    return Output(torch.randn(6, 5, generator=generator), torch.randn(6, 16, generator=generator))
 
 
 def test_feature_loss_is_twice_one_minus_cosine_at_any_scale():

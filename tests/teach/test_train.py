@@ -45,10 +45,15 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
 
 
 def timeless(history: list[dict]) -> list[dict]:
-    return [{k: v for k, v in e.items() if k not in ("seconds", "clips_per_second")} for e in history]
+    return [
+        {k: v for k, v in e.items() if k not in ("seconds", "clips_per_second")} for e in history
+    ]
 
 
-AUGMENTED = {"augment": {"crop_scale": 0.5, "brightness": 0.4, "views": 2}, "sampling": "random_segment"}
+AUGMENTED = {
+    "augment": {"crop_scale": 0.5, "brightness": 0.4, "views": 2},
+    "sampling": "random_segment",
+}
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +122,9 @@ def test_same_seed_same_run_other_seed_other_run(clips, tmp_path):
     recipe = make_recipe(clips, data=AUGMENTED, train={"epochs": 2})
     first, again = train(recipe, tmp_path / "1"), train(recipe, tmp_path / "2")
     assert_same(weights(first), weights(again))
-    other = train(make_recipe(clips, data=AUGMENTED, train={"epochs": 2, "seed": 5}), tmp_path / "3")
+    other = train(
+        make_recipe(clips, data=AUGMENTED, train={"epochs": 2, "seed": 5}), tmp_path / "3"
+    )
     name = "head.0.weight"
     assert not torch.equal(weights(first)[name], weights(other)[name])
 
@@ -208,7 +215,9 @@ def test_bad_clip_is_skipped_counted_and_listed(clips, tmp_path):
     assert "001.png" in entry["reason"]
     for number in ("03", "06", "09"):
         (folder / "clips" / number / "002.png").write_bytes(b"")
-    with pytest.raises(UserError, match="2 of 39 clips could not be read, more than the share of 5%"):
+    with pytest.raises(
+        UserError, match="2 of 39 clips could not be read, more than the share of 5%"
+    ):
         train(make_recipe(folder / "clips.csv"), tmp_path / "stopped")
 
 
@@ -218,7 +227,9 @@ def test_loss_that_is_no_number_stops_with_advice(clips, tmp_path, monkeypatch):
 
     real = loop.teaching_loss.__globals__["task_loss"]
     monkeypatch.setitem(loop.teaching_loss.__globals__, "task_loss", broken)
-    with pytest.raises(UserError, match=r"no longer a number in epoch 1 \(total, task\).*train\.lr"):
+    with pytest.raises(
+        UserError, match=r"no longer a number in epoch 1 \(total, task\).*train\.lr"
+    ):
         train(make_recipe(clips), tmp_path / "run")
 
 

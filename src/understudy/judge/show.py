@@ -6,7 +6,7 @@ from typing import Any
 
 
 def metric_lines(metrics: dict[str, Any]) -> list[str]:
-    """What `evaluate` prints: the figures, each class, the confusions that happen most, warnings."""
+    """What `evaluate` prints: figures, each class, what is confused most, and warnings."""
     groups = f" of {metrics['groups']} groups" if metrics.get("groups") else ""
     skipped = f", {metrics['skipped']} could not be read" if metrics.get("skipped") else ""
     level = round(100 * metrics.get("confidence", 0.95))

@@ -129,7 +129,7 @@ def big_number(value: float) -> str:
 
 def file_size(value: float) -> str:
     """Bytes with a unit, a thousand to the step: 9.31 MB."""
-    return f"{big_number(value)}B".replace("kB", "KB").replace("k", "k")
+    return f"{big_number(value)}B"
 
 
 def _three_figures(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -103,7 +104,9 @@ def paint_shadow(drawing: Image.Image, centre: Point, radius: float) -> None:
     )
 
 
-def _leg(draw: Draw, at: dict[str, Point], actor: Actor, unit: float, side: str, dim: bool):
+def _leg(
+    draw: Draw, at: dict[str, Point], actor: Actor, unit: float, side: str, dim: bool
+) -> Callable[[], None]:
     tone = 0.84 if dim else 1.0
     cloth, skin = shade(actor.trousers, tone), shade(actor.skin, tone)
     thigh = skin if actor.legs == "skirt" else cloth
@@ -121,7 +124,9 @@ def _leg(draw: Draw, at: dict[str, Point], actor: Actor, unit: float, side: str,
     return paint
 
 
-def _arm(draw: Draw, at: dict[str, Point], actor: Actor, unit: float, side: str, dim: bool):
+def _arm(
+    draw: Draw, at: dict[str, Point], actor: Actor, unit: float, side: str, dim: bool
+) -> Callable[[], None]:
     tone = 0.8 if dim else 0.92
     sleeve, skin = shade(actor.shirt, tone), shade(actor.skin, min(1.0, tone + 0.08))
     width = actor.limb * unit
@@ -138,7 +143,7 @@ def _arm(draw: Draw, at: dict[str, Point], actor: Actor, unit: float, side: str,
     return paint
 
 
-def _torso(draw: Draw, at: dict[str, Point], actor: Actor, unit: float):
+def _torso(draw: Draw, at: dict[str, Point], actor: Actor, unit: float) -> Callable[[], None]:
     def paint() -> None:
         left, right = at["left_shoulder"], at["right_shoulder"]
         hips = at["left_hip"], at["right_hip"]
@@ -246,7 +251,7 @@ def paint_prop(
 
 def _prop(
     draw: Draw, prop: str, points: list[list[float]], turn: float, colour: Colour, unit: float
-):
+) -> Callable[[], None]:
     return lambda: paint_prop(draw, prop, points, turn, colour, unit)
 
 

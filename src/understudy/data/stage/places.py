@@ -37,12 +37,13 @@ def paint_place(camera: Camera, rng: np.random.Generator) -> Image.Image:
         "street": (SKIES, FLOORS),
         "stage": (CURTAINS, FLOORS),
     }[place]
-    image = Image.new("RGB", (width, height), pick(ground, rng))
+    floor_colour = pick(ground, rng)
+    image = Image.new("RGB", (width, height), floor_colour)
     image.paste(_gradient(width, int(horizon), pick(wall, rng), rng), (0, 0))
     draw = ImageDraw.Draw(image)
     unit = camera.unit * camera.canvas[1]
     {"room": _room, "park": _park, "street": _street, "stage": _stage}[place](
-        draw, width, height, horizon, unit, rng
+        draw, width, height, horizon, unit, floor_colour, rng
     )
     _props(image, draw, camera, rng)
     return _texture(image, rng)
@@ -70,7 +71,13 @@ def _texture(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _room(
-    draw: Draw, width: int, height: int, horizon: float, unit: float, rng: np.random.Generator
+    draw: Draw,
+    width: int,
+    height: int,
+    horizon: float,
+    unit: float,
+    ground: Colour,
+    rng: np.random.Generator,
 ) -> None:
     tone = pick(WALLS, rng)
     paper = rng.integers(4)
@@ -85,7 +92,7 @@ def _room(
     elif paper == 2:
         draw.rectangle((0, horizon - unit * 0.3, width, horizon), fill=tone)
     plank = unit * rng.uniform(0.08, 0.14)
-    seam = shade(draw._image.getpixel((1, height - 1)), 0.9)  # type: ignore[arg-type]
+    seam = shade(ground, 0.9)
     if rng.random() < 0.6:
         for i in range(int((height - horizon) / plank) + 1):
             y = horizon + i * plank
@@ -139,7 +146,13 @@ def _plant(
 
 
 def _park(
-    draw: Draw, width: int, height: int, horizon: float, unit: float, rng: np.random.Generator
+    draw: Draw,
+    width: int,
+    height: int,
+    horizon: float,
+    unit: float,
+    ground: Colour,
+    rng: np.random.Generator,
 ) -> None:
     disc(draw, (rng.uniform(0, width), unit * rng.uniform(0.25, 0.4)), unit * 0.09, (255, 246, 205))
     for _ in range(rng.integers(1, 4)):
@@ -150,7 +163,6 @@ def _park(
     for _ in range(2):
         x, r = rng.uniform(0, width), unit * rng.uniform(0.5, 0.9)
         draw.ellipse((x - r * 1.6, horizon - r * 0.35, x + r * 1.6, horizon + r * 0.35), fill=hill)
-    ground = draw._image.getpixel((1, height - 1))  # type: ignore[attr-defined]
     draw.rectangle((0, horizon, width, height), fill=ground)
     for _ in range(rng.integers(1, 4)):
         x, tall = _aside(width, unit, rng), unit * rng.uniform(0.35, 0.6)
@@ -166,7 +178,13 @@ def _park(
 
 
 def _street(
-    draw: Draw, width: int, height: int, horizon: float, unit: float, rng: np.random.Generator
+    draw: Draw,
+    width: int,
+    height: int,
+    horizon: float,
+    unit: float,
+    ground: Colour,
+    rng: np.random.Generator,
 ) -> None:
     x = -rng.uniform(0, 0.2) * unit
     while x < width:
@@ -185,7 +203,13 @@ def _street(
 
 
 def _stage(
-    draw: Draw, width: int, height: int, horizon: float, unit: float, rng: np.random.Generator
+    draw: Draw,
+    width: int,
+    height: int,
+    horizon: float,
+    unit: float,
+    ground: Colour,
+    rng: np.random.Generator,
 ) -> None:
     fold = unit * rng.uniform(0.07, 0.12)
     colour = pick(CURTAINS, rng)

@@ -1,0 +1,235 @@
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from understudy.errors import UserError
+from understudy.models import create_model, list_models
+from understudy.models.layers import sinusoidal_positions
+from understudy.types import parameter_count
+
+TINY = {"backbone": "test_efficientnet", "embedding_dim": 32, "hidden_dim": 16, "heads": 2}
+
+
+def clip(batch: int = 2, frames: int = 5, size: int = 64, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(
+        0, 256, (batch, frames, 3, size, size), dtype=torch.uint8, generator=generator
+    )
+
+
+def tiny(name: str = "frames-attention", **options) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return create_model(name, 4, **{**TINY, **options}).eval()
+
+
+def test_exact_parameter_counts():
+    assert parameter_count(create_model("mobilevit-xxs", 15)) == 2_303_743
+    assert parameter_count(timm.create_model("mobilevit_xxs", num_classes=0)) == 951_024
+    # The average needs no query, no attention and no norm.
+    attention = 512 + 4 * (512 * 512 + 512) + 2 * 512
+    average = create_model("mobilevit-xxs", 15, temporal="average")
+    assert parameter_count(average) == 2_303_743 - attention
+    without_positions = create_model("mobilevit-xxs", 15, positions=False)
+    assert parameter_count(without_positions) == 2_303_743
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_model_pools_any_number_of_frames(name):
+    options = TINY if name.startswith("frames") else {}
+    torch.manual_seed(0)
+    model = create_model(name, 4, **options).eval()
+    with torch.inference_mode():
+        for frames in (1, 3):
+            output = model(clip(2, frames))
+            assert output.logits.shape == (2, 4)
+            assert torch.isfinite(output.logits).all()
+            assert output.embedding.shape[0] == 2
+
+
+@pytest.mark.parametrize("name", ["frames-attention", "frames-average"])
+def test_padding_never_changes_an_output(name):
+    model = tiny(name)
+    frames, lengths = clip(3, 6), torch.tensor([6, 2, 4])
+    with torch.inference_mode():
+        padded = model(frames, lengths)
+        for row, length in enumerate(lengths.tolist()):
+            alone = model(frames[row : row + 1, :length])
+            assert torch.allclose(padded.logits[row], alone.logits[0], atol=1e-5)
+            assert torch.allclose(padded.embedding[row], alone.embedding[0], atol=1e-5)
+        frames[1, 2:] = 255
+        assert torch.equal(model(frames, lengths).logits, padded.logits)
+
+
+def test_padding_does_not_shift_batch_statistics_while_training():
+    frames, lengths = clip(2, 4), torch.tensor([4, 1])
+    statistics = []
+    for filling in (0, 255):
+        model = tiny().train()
+        frames[1, 1:] = filling
+        model(frames, lengths)
+        statistics.append({k: v for k, v in model.state_dict().items() if "running" in k})
+    assert statistics[0]
+    for name, value in statistics[0].items():
+        assert torch.equal(value, statistics[1][name]), name
+
+
+def test_positions_and_only_positions_tell_a_clip_from_its_reverse():
+    frames = clip(2, 8)
+    with torch.inference_mode():
+        for name, options, tells in (
+            ("frames-attention", {}, True),
+            ("frames-attention", {"positions": False}, False),
+            ("frames-average", {}, False),
+        ):
+            model = tiny(name, **options)
+            same = torch.allclose(model(frames).logits, model(frames.flip(1)).logits, atol=1e-5)
+            assert same != tells, (name, options)
+
+
+def test_attention_pool_equals_full_self_attention_read_at_the_query():
+    # Only the query's row is computed; a full encoder pass must give the same row.
+    model = tiny()
+    pool = model.temporal
+    tokens = torch.randn(2, 5, 32)
+    mask = torch.ones(2, 5, dtype=torch.bool)
+    placed = tokens + sinusoidal_positions(5, 32)
+    seen = torch.cat([pool.query.expand(2, -1, -1), placed], dim=1)
+    with torch.inference_mode():
+        full = pool.norm(pool.attention(seen, seen, seen)[0][:, 0])
+        assert torch.allclose(pool(tokens, mask), full, atol=1e-5)
+
+
+def test_positions_are_those_of_the_formula():
+    table = sinusoidal_positions(7, 8)
+    assert table[3, 1].item() == pytest.approx(torch.tensor(3 / 10_000**0.25).sin().item())
+    assert table[3, 5].item() == pytest.approx(torch.tensor(3 / 10_000**0.25).cos().item())
+    assert torch.equal(sinusoidal_positions(3, 8, first=4), table[4:])
+
+
+def test_model_normalises_pixels_itself_with_the_statistics_it_is_given():
+    model = tiny(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    pixels = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 1, 1)
+    assert model.normalize(pixels)[:, 0, 0, 0].tolist() == [-1.0, 1.0]
+    config = timm.create_model("test_efficientnet", num_classes=0).pretrained_cfg
+    assert tiny().normalize.mean.flatten().tolist() == pytest.approx(list(config["mean"]))
+    assert "normalize.mean" in model.state_dict()
+
+
+def backbone_file(path, **changes) -> str:
+    torch.manual_seed(3)
+    state = timm.create_model("test_efficientnet", num_classes=10).state_dict() | changes
+    save_file({key: value.contiguous() for key, value in state.items()}, path)
+    return str(path)
+
+
+def test_local_weights_are_loaded_exactly_and_the_old_classifier_is_left(tmp_path):
+    file = backbone_file(tmp_path / "weights.safetensors")
+    torch.manual_seed(3)
+    expected = timm.create_model("test_efficientnet", num_classes=10).state_dict()
+    loaded = tiny(weights=file).backbone.state_dict()
+    assert loaded
+    for name, tensor in loaded.items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_half_precision_file_is_read_into_single(tmp_path):
+    torch.manual_seed(3)
+    state = timm.create_model("test_efficientnet", num_classes=0).half().state_dict()
+    save_file(state, tmp_path / "half.safetensors")
+    model = tiny(weights=str(tmp_path / "half.safetensors"))
+    assert model.backbone.conv_stem.weight.dtype == torch.float32
+    assert torch.equal(model.backbone.conv_stem.weight, state["conv_stem.weight"].float())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backbone": "mobilevit_xxxs"}, "timm knows no backbone mobilevit_xxxs. timm has:"),
+        ({"weights": "gone.safetensors"}, "no weight file gone.safetensors"),
+        ({"freeze_backbone": True}, "would never learn anything"),
+        ({"embedding_dim": 33}, "multiple of 2 x heads"),
+        ({"positionz": False}, "Did you mean positions?"),
+    ],
+)
+def test_mistakes_in_options_are_named(options, message):
+    with pytest.raises(UserError, match=message):
+        tiny(**options)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    renamed = backbone_file(tmp_path / "a.safetensors", **{"stem.weight": torch.zeros(1)})
+    with pytest.raises(UserError, match=r"stem\.weight is not part of test_efficientnet"):
+        tiny(weights=renamed)
+    resized = backbone_file(tmp_path / "b.safetensors", **{"conv_stem.weight": torch.zeros(1, 3)})
+    with pytest.raises(UserError, match=r"conv_stem\.weight is \(1, 3\) in the file"):
+        tiny(weights=resized)
+    (tmp_path / "c.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(UserError, match="not a readable safetensors file"):
+        tiny(weights=str(tmp_path / "c.safetensors"))
+
+
+def test_hub_without_a_network_says_which_file_to_fetch(monkeypatch):
+    real = timm.create_model
+
+    def offline(name, pretrained=False, **options):
+        if pretrained:
+            raise OSError("no route to host")
+        return real(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(
+        UserError, match=r"model\.safetensors of timm/.*model\.options\.weights=PATH"
+    ):
+        create_model("mobilevit-xxs", 3, weights="hub")
+
+
+def test_frozen_backbone_learns_nothing_and_stays_in_eval_mode(tmp_path):
+    model = tiny(weights=backbone_file(tmp_path / "w.safetensors"), freeze_backbone=True)
+    before = {name: tensor.clone() for name, tensor in model.backbone.state_dict().items()}
+    model.train()
+    assert not any(module.training for module in model.backbone.modules())
+    assert model.head.training
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
+    model(clip()).logits.square().sum().backward()
+    optimizer.step()
+    for name, tensor in model.backbone.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert all(parameter.grad is None for parameter in model.backbone.parameters())
+
+
+@pytest.mark.parametrize("name", ["frames-attention", "frames-average"])
+def test_every_trainable_parameter_gets_a_gradient(name):
+    model = tiny(name).train()
+    output = model(clip(4, 3), torch.tensor([3, 1, 2, 3]))
+    (output.logits.square().sum() + output.embedding.square().sum()).backward()
+    missing = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not missing
+
+
+def test_unknown_model_names_the_nearest():
+    with pytest.raises(UserError, match="Did you mean mobilevit-xxs"):
+        create_model("mobilevit_xxs", 3)
+    with pytest.raises(UserError, match="at least one class"):
+        create_model("mobilevit-xxs", 0)
+
+
+@pytest.mark.real
+def test_real_imagenet_weights_know_what_they_see(real_data):
+    """The local weights load strictly, and their own pixel statistics matter."""
+    file = real_data / "backbones" / "mobilenetv2_100_imagenet_fp16.safetensors"
+    options = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "freeze_backbone": True}
+    model = create_model(
+        "frames-attention", 8, backbone="mobilenetv2_100", weights=str(file), **options
+    ).eval()
+    reference = timm.create_model("mobilenetv2_100", num_classes=1000)
+    from safetensors.torch import load_file
+
+    reference.load_state_dict({k: v.float() for k, v in load_file(file).items()})
+    reference.eval()
+    pixels = clip(1, 2, 96)
+    with torch.inference_mode():
+        features = model.forward_features(pixels)
+        scaled = (pixels[0].float() / 255 - 0.5) / 0.5
+        expected = reference.forward_head(reference.forward_features(scaled), pre_logits=True)
+        assert torch.allclose(features[0], expected, atol=1e-3)

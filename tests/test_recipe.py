@@ -1,0 +1,116 @@
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from understudy.errors import UserError
+from understudy.recipe import dump_recipe, load_recipe, parse_recipe, recipe_names
+
+SMALL = {"name": "small", "data": {"manifest": "clips.csv"}}
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_of_the_package_is_valid_and_survives_a_round_trip(name):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert parse_recipe(yaml.safe_load(dump_recipe(recipe))) == recipe
+
+
+def test_there_are_recipes_to_sweep():
+    assert {"demo", "human-action-v2", "human-action-v3", "ego4d"} <= set(recipe_names())
+
+
+def test_published_settings_of_the_named_recipes():
+    def settings(name):
+        recipe = load_recipe(name)
+        train, distill = recipe.train, recipe.distill
+        weights = (distill.alpha, distill.beta, distill.gamma, distill.temperature)
+        return train.epochs, train.lr, *weights
+
+    assert settings("human-action-v2") == (15, 3e-4, 1, 1, 0.5, 4)
+    assert settings("human-action-v3") == (20, 5e-5, 0.5, 1, 1, 3)
+    assert settings("ego4d") == (30, 5e-5, 0.5, 1, 1, 3)
+    ego4d = load_recipe("ego4d")
+    assert (ego4d.train.batch_size, ego4d.data.frames) == (16, 8)
+    assert ego4d.train.weight_decay == 0.01
+    assert ego4d.train.min_lr == 1e-6
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trian": {}}, "trian: no such key. Did you mean train?"),
+        ({"train": {"epoch": 5}}, r"train\.epoch: no such key\. Did you mean epochs\?"),
+        ({"data": {"manifest": "a", "augment": {"flop": 1}}}, "Did you mean flip?"),
+        ({"train": {"epochs": 0}}, r"train\.epochs: .*greater than or equal to 1 \(given: 0\)"),
+        ({"train": {"lr": "fast"}}, r"train\.lr: .*\(given: 'fast'\)"),
+        ({"data": {}}, r"data\.manifest: Field required"),
+        ({"data": {"manifest": "a", "sampling": "dense"}}, "stride_s and sampling: dense go"),
+        ({"distill": {"alpha": 1}}, "there is no teacher"),
+        ({"teacher": {"kind": "run"}}, "kind: run needs it"),
+        ({"teacher": {"kind": "clip", "weights": None}}, "weights_file"),
+        (
+            {"teacher": {"kind": "clip"}, "distill": {"alpha": 0, "beta": 0}},
+            "would teach nothing",
+        ),
+    ],
+)
+def test_mistakes_are_named(change, message):
+    with pytest.raises(UserError, match=message):
+        parse_recipe(SMALL | change)
+
+
+def test_all_mistakes_are_listed_at_once():
+    with pytest.raises(UserError) as caught:
+        parse_recipe(SMALL | {"train": {"epoch": 5, "lr": -1}, "evil": {}})
+    assert all(part in str(caught.value) for part in ("train.epoch", "train.lr", "evil"))
+
+
+def test_overrides_and_numbers_as_people_write_them(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("data: {manifest: clips.csv}\ntrain: {lr: 3e-4}\n", encoding="utf-8")
+    recipe = load_recipe(file, ["train.epochs=7", "data.augment.crop_scale=.5", "train.lr=1e-3"])
+    assert recipe.name == "mine"
+    assert (recipe.train.epochs, recipe.data.augment.crop_scale, recipe.train.lr) == (7, 0.5, 1e-3)
+    for wrong, message in (
+        ("train.epochs", "write it as section.key=value"),
+        ("train.epoch=5", "Did you mean epochs"),
+        ("train.lr.x=1", "lr is a value"),
+        ("train.lr=[", "not valid YAML"),
+    ):
+        with pytest.raises(UserError, match=message):
+            load_recipe(file, [wrong])
+
+
+def test_teacher_taken_away_takes_its_weights_along():
+    untaught = load_recipe("demo", ["teacher=null"])
+    assert untaught.teacher is None
+    taught = load_recipe("demo")
+    assert taught.teacher is not None
+    assert taught.train == untaught.train
+
+
+def test_files_that_hold_no_recipe(tmp_path):
+    with pytest.raises(UserError, match="Did you mean demo?"):
+        load_recipe("demp")
+    (tmp_path / "list.yaml").write_text("- 1\n- 2\n", encoding="utf-8")
+    with pytest.raises(UserError, match="holds no recipe"):
+        load_recipe(tmp_path / "list.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [", encoding="utf-8")
+    with pytest.raises(UserError, match="not valid YAML"):
+        load_recipe(tmp_path / "bad.yaml")
+
+
+@given(
+    st.builds(
+        dict,
+        epochs=st.integers(1, 1000),
+        lr=st.floats(1e-8, 10),
+        accumulate=st.integers(1, 64),
+        label_smoothing=st.floats(0, 0.99),
+        patience=st.none() | st.integers(1, 100),
+    )
+)
+def test_any_valid_recipe_is_written_and_read_back_unchanged(train):
+    recipe = parse_recipe(SMALL | {"train": train})
+    assert parse_recipe(yaml.safe_load(dump_recipe(recipe))) == recipe
