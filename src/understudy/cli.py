@@ -136,6 +136,7 @@ def export(
     run: RunArgument,
     to: Annotated[str, typer.Option(help="The format: onnx.")] = "onnx",
     out: Annotated[Path | None, typer.Option(help="By default RUN/exports/FORMAT.")] = None,
+    data: Annotated[str | None, typer.Option(help="Clips to check parity on.")] = None,
     checkpoint: Checkpoint = "best",
     overwrite: Annotated[bool, typer.Option(help="Replace an earlier export.")] = False,
 ) -> None:
@@ -144,7 +145,9 @@ def export(
     from understudy.ship import export_run
     from understudy.ship.parity import explain
 
-    artifact = export_run(open_run(run), to, out=out, checkpoint=checkpoint, overwrite=overwrite)
+    artifact = export_run(
+        open_run(run), to, out=out, manifest=data, checkpoint=checkpoint, overwrite=overwrite
+    )
     print_(f"{artifact.path}\n{explain(artifact.parity)}")
 
 
@@ -162,8 +165,7 @@ def bench(
 
     from understudy.run import open_run, write_json
     from understudy.ship.artifact import open_artifact
-    from understudy.ship.bench import bench_run, subject_of_run, write_bench_csv
-    from understudy.ship.show import bench_lines
+    from understudy.ship.bench import bench_lines, bench_run, subject_of_run, write_bench_csv
 
     first = open_run(run)
     exported = first.export_path("onnx")

@@ -77,6 +77,29 @@ def test_a_clip_need_not_start_at_zero(film, numbers, name):
     assert numbers(read_frames(path, sample_times("uniform", 99, timeline))) == list(range(5, 15))
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [*CONTAINERS[:-1], ("clip.wmv", {"codec": "wmv2"}), ("clip.flv", {})],
+)
+def test_the_time_before_a_clip_starts_is_no_part_of_it(film, numbers, name, options):
+    path = film(name, 30, ticks=range(175, 205), **options)
+    info = probe(path)
+    assert info.start_s == pytest.approx(7, abs=0.05)
+    assert info.duration_s == pytest.approx(30 / 25, abs=0.002)
+    times = sample_times("uniform", 30, read_timeline(path))
+    assert numbers(read_frames(path, times)) == list(range(30))
+
+
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.webm"])
+def test_a_late_start_hides_no_lost_end(film, name):
+    path = film(name, 250, ticks=range(175, 425), codec="libvpx" if "webm" in name else "libx264")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    assert probe(path).duration_s == pytest.approx(10, abs=0.05)
+    with pytest.raises(DecodeError, match=r"there is no frame at|damaged"):
+        read_frames(path, [16.9])
+
+
 def test_a_part_is_widened_to_whole_frames_and_ends_with_the_clip(film):
     path = film("clip.mp4", 20)
     timeline = read_timeline(path, start_s=0.21, end_s=9.0)

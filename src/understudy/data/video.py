@@ -34,6 +34,8 @@ MAX_FPS = 240
 
 ESTIMATED = frozenset({"mpeg", "mpegts"})
 """Formats without a header that tells the duration; FFmpeg guesses it from the bit rate."""
+FROM_ZERO = frozenset({"matroska,webm", "asf"})
+"""Formats whose duration counts from zero on the clock, and so holds the time before the start."""
 
 
 class _SeekMissedError(Exception):
@@ -180,7 +182,7 @@ def _extent(container: InputContainer, stream: VideoStream) -> tuple[Fraction, F
         rate = None
     name = container.format.name
     if stream.duration and rate and name not in ESTIMATED:
-        end = start + stream.duration * base
+        end = (Fraction(0) if name in FROM_ZERO else start) + stream.duration * base
         if name == "avi":  # FFmpeg shortens the duration of a file that breaks off
             end = max(end, start + stream.frames / rate)
         return start, end, rate
@@ -192,8 +194,10 @@ def _scanned_extent(
 ) -> tuple[Fraction, Fraction, Fraction]:
     """As `_extent`, from the times of packets: of the last ones only, where the rate is known."""
     base = _time_base(stream)
-    claimed = container.duration is not None and container.format.name not in ESTIMATED
-    header_end = Fraction((container.start_time or 0) + (container.duration or 0), av.time_base)
+    name = container.format.name
+    claimed = container.duration is not None and name not in ESTIMATED
+    header_start = 0 if name in FROM_ZERO else container.start_time or 0
+    header_end = Fraction(header_start + (container.duration or 0), av.time_base)
     from_s = header_end - 2 if claimed and rate is not None else Fraction(0)
     container.seek(max(0, int(from_s * av.time_base)), backward=True)
     times: list[Fraction] = []

@@ -1,0 +1,109 @@
+"""Teaching on real clips: what a teacher, time positions and distillation are worth.
+
+    python benchmarks/sign_words.py --data FOLDER [--out runs/sign-words] [--processes 2]
+
+FOLDER holds sign_words/labels.csv and backbones/mobilenetv2_100_imagenet_fp16.safetensors. Eight
+classes in four mirrored pairs: no single frame tells a pair apart, so time blind heads stay near
+0.5. Prints a Markdown table and writes results/sign_words_<date>.csv. Runs that are there are kept,
+so an interrupted table goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from table import Job, difference, pool, run_jobs, write_table
+
+HEADS: dict[str, tuple[str, dict[str, Any]]] = {
+    "teacher: attention": ("frames-attention", {}),
+    "attention, no time positions": ("frames-attention", {"positions": False}),
+    "average": ("frames-average", {}),
+}
+STUDENTS = {"mobilevit-xxs": 20, "mobilenetv4": 30}
+"""Students and their epochs."""
+AUGMENT = {"crop_scale": 0.7, "brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "views": 8}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/sign-words"))
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    arguments = parser.parse_args()
+
+    heads = [
+        head_job(arguments.data, arguments.out, arm, seed)
+        for seed in arguments.seeds
+        for arm in HEADS
+    ]
+    run_jobs(heads, arguments.processes)
+    students = [
+        student_job(arguments.data, arguments.out, model, seed, taught=taught)
+        for seed in arguments.seeds
+        for model in STUDENTS
+        for taught in (True, False)
+    ]
+    run_jobs(students, arguments.processes)
+
+    jobs = heads + students
+    pooled = pool(jobs)
+    date = time.strftime("%Y-%m-%d")
+    print("\n".join(write_table(pooled, jobs, Path("results") / f"sign_words_{date}.csv")))
+    for model in STUDENTS:
+        value, low, high = difference(pooled[f"{model}, taught"], pooled[f"{model}, alone"])
+        print(f"{model}: taught minus alone {value:+.3f} [{low:+.3f}, {high:+.3f}]")
+
+
+def head_job(data: Path, out: Path, arm: str, seed: int) -> Job:
+    """A head on the frozen ImageNet network, whose features are computed once."""
+    model, options = HEADS[arm]
+    frozen = {
+        "backbone": "mobilenetv2_100",
+        "weights": str(data / "backbones" / "mobilenetv2_100_imagenet_fp16.safetensors"),
+        "freeze_backbone": True,
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+    }
+    recipe = common(data) | {
+        "model": {"name": model, "options": frozen | options},
+        "train": {"epochs": 30, "lr": 1e-3, "batch_size": 32, "seed": seed, "device": "cpu"},
+    }
+    return Job(arm, seed, recipe, out / f"{slug(arm)}-{seed}")
+
+
+def student_job(data: Path, out: Path, model: str, seed: int, *, taught: bool) -> Job:
+    """A small student from noise, on augmented clips; taught by the teacher of its own seed."""
+    recipe = common(data, augment=AUGMENT) | {
+        "model": {"name": model},
+        "train": {
+            "epochs": STUDENTS[model],
+            "lr": 1e-3,
+            "batch_size": 16,
+            "warmup_epochs": 2,
+            "seed": seed,
+            "device": "cpu",
+        },
+    }
+    if taught:
+        teacher = out / f"{slug('teacher: attention')}-{seed}"
+        recipe["teacher"] = {"kind": "run", "path": str(teacher)}
+        recipe["distill"] = {"alpha": 4.0, "beta": 0.5, "gamma": 1.0, "temperature": 2.0}
+    arm = f"{model}, {'taught' if taught else 'alone'}"
+    return Job(arm, seed, recipe, out / f"{slug(arm)}-{seed}")
+
+
+def common(data: Path, **changes: Any) -> dict[str, Any]:
+    manifest = str(data / "sign_words" / "labels.csv")
+    return {"data": {"manifest": manifest, "size": 128, "frames": 8} | changes}
+
+
+def slug(arm: str) -> str:
+    return arm.replace(":", "").replace(",", "").replace(" ", "-")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""What the experiment scripts share: train arms over seeds, side by side, and pool their clips."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from understudy.errors import UserError
+from understudy.judge.evaluate import evaluate_run
+from understudy.judge.predictions import Predictions, read_predictions
+from understudy.judge.statistics import bootstrap_groups
+from understudy.recipe import parse_recipe
+from understudy.run import Run, discard_run, open_run
+from understudy.ship.bench import where_and_when
+from understudy.teach.progress import Lines
+from understudy.teach.resume import can_resume
+from understudy.teach.train import resume, train
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: an arm of the experiment at one seed."""
+
+    arm: str
+    seed: int
+    recipe: dict[str, Any]
+    path: Path
+
+
+def run_jobs(jobs: Sequence[Job], processes: int) -> None:
+    """Train and evaluate what is not there yet, several at a time with one thread each."""
+    context = get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        for _ in pool.map(_run_job, jobs):
+            pass
+
+
+def _run_job(job: Job) -> None:
+    torch.set_num_threads(1)
+    recipe = parse_recipe(job.recipe | {"name": job.path.name})
+    if (job.path / "metrics.json").exists():
+        return
+    print(f"{job.path.name} starts", file=sys.stderr, flush=True)
+    if not (job.path / "recipe.yaml").exists():
+        run = train(recipe, job.path, reporter=Lines())
+    elif can_resume(open_run(job.path)):
+        run = resume(job.path, reporter=Lines())
+    else:
+        discard_run(Run(job.path))
+        run = train(recipe, job.path, reporter=Lines())
+    evaluate_run(run)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """An arm over its seeds: `correct` (seeds, N) bool on the same clips, `groups` of those."""
+
+    arm: str
+    correct: np.ndarray
+    groups: list[str]
+
+    def accuracy(self) -> tuple[float, float, float]:
+        """Mean over seeds and clips; 95% by resampling whole groups of clips."""
+        return _mean_interval(self.correct.mean(0), self.groups)
+
+
+def pool(jobs: Iterable[Job]) -> dict[str, Pooled]:
+    """The test predictions of every arm, seeds stacked; clips in the same order everywhere."""
+    found: dict[str, list[Predictions]] = {}
+    for job in jobs:
+        found.setdefault(job.arm, []).append(read_predictions(job.path / "predictions.parquet"))
+    pooled = {}
+    for arm, seeds in found.items():
+        if any(one.path != seeds[0].path for one in seeds):
+            raise UserError(f"The runs of {arm} were tested on different clips; delete them.")
+        correct = np.stack([one.correct for one in seeds])
+        pooled[arm] = Pooled(arm, correct, seeds[0].group)
+    return pooled
+
+
+def difference(a: Pooled, b: Pooled) -> tuple[float, float, float]:
+    """Accuracy of a minus that of b, clip by clip, averaged over seeds; 95% over groups."""
+    return _mean_interval(a.correct.mean(0) - b.correct.mean(0), a.groups)
+
+
+def _mean_interval(values: np.ndarray, groups: list[str]) -> tuple[float, float, float]:
+    sums = np.stack([values, np.ones_like(values)], axis=1)
+    low, high = bootstrap_groups(lambda drawn: drawn[:, 0] / drawn[:, 1], sums, groups)
+    return float(values.mean()), low, high
+
+
+def write_table(pooled: dict[str, Pooled], jobs: Sequence[Job], out: Path) -> list[str]:
+    """One CSV row per arm; gives the same as Markdown."""
+    lines = ["| arm | test top-1 [95%] | seeds | n | epochs |", "|---|---|---|---|---|"]
+    rows = []
+    for arm, content in pooled.items():
+        value, low, high = content.accuracy()
+        seeds = [f"{one:.3f}" for one in content.correct.mean(1)]
+        own = [job for job in jobs if job.arm == arm]
+        epochs = [len(open_run(job.path).history) for job in own]
+        rows.append(
+            {
+                "arm": arm,
+                "top1": round(value, 4),
+                "low": round(low, 4),
+                "high": round(high, 4),
+                "per_seed": " ".join(seeds),
+                "seeds": " ".join(str(job.seed) for job in own),
+                "clips": content.correct.shape[1],
+                "groups": len(set(content.groups)),
+                "epochs": " ".join(map(str, epochs)),
+            }
+        )
+        lines.append(
+            f"| {arm} | {value:.3f} [{low:.3f}, {high:.3f}] | {', '.join(seeds)} | "
+            f"{content.correct.shape[1]} | {max(epochs)} |"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    where = where_and_when()
+    with out.open("w", newline="", encoding="utf-8") as file:
+        file.write(f"# {where}\n")
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return lines
