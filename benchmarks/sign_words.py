@@ -15,20 +15,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-from table import Job, difference, pool, run_jobs, write_table
+from table import Job, difference, frozen_imagenet, pool, run_jobs, slug, write_table
 
 HEADS: dict[str, tuple[str, dict[str, Any]]] = {
     "teacher: attention": ("frames-attention", {}),
     "attention, no time positions": ("frames-attention", {"positions": False}),
     "average": ("frames-average", {}),
 }
-STUDENTS = {"mobilevit-xxs": 20, "mobilenetv4": 30}
+STUDENTS = {"mobilevit-xxs": 12, "mobilenetv4": 20}
 """Students and their epochs."""
 AUGMENT = {"crop_scale": 0.7, "brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "views": 8}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/sign-words"))
     parser.add_argument("--processes", type=int, default=2)
@@ -61,15 +61,8 @@ def main() -> None:
 def head_job(data: Path, out: Path, arm: str, seed: int) -> Job:
     """A head on the frozen ImageNet network, whose features are computed once."""
     model, options = HEADS[arm]
-    frozen = {
-        "backbone": "mobilenetv2_100",
-        "weights": str(data / "backbones" / "mobilenetv2_100_imagenet_fp16.safetensors"),
-        "freeze_backbone": True,
-        "mean": [0.5, 0.5, 0.5],
-        "std": [0.5, 0.5, 0.5],
-    }
     recipe = common(data) | {
-        "model": {"name": model, "options": frozen | options},
+        "model": {"name": model, "options": frozen_imagenet(data) | options},
         "train": {"epochs": 30, "lr": 1e-3, "batch_size": 32, "seed": seed, "device": "cpu"},
     }
     return Job(arm, seed, recipe, out / f"{slug(arm)}-{seed}")
@@ -82,7 +75,7 @@ def student_job(data: Path, out: Path, model: str, seed: int, *, taught: bool) -
         "train": {
             "epochs": STUDENTS[model],
             "lr": 1e-3,
-            "batch_size": 16,
+            "batch_size": 8,
             "warmup_epochs": 2,
             "seed": seed,
             "device": "cpu",
@@ -99,10 +92,6 @@ def student_job(data: Path, out: Path, model: str, seed: int, *, taught: bool) -
 def common(data: Path, **changes: Any) -> dict[str, Any]:
     manifest = str(data / "sign_words" / "labels.csv")
     return {"data": {"manifest": manifest, "size": 128, "frames": 8} | changes}
-
-
-def slug(arm: str) -> str:
-    return arm.replace(":", "").replace(",", "").replace(" ", "-")
 
 
 if __name__ == "__main__":

@@ -132,3 +132,19 @@ def write_table(pooled: dict[str, Pooled], jobs: Sequence[Job], out: Path) -> li
         writer.writeheader()
         writer.writerows(rows)
     return lines
+
+
+def frozen_imagenet(data: Path) -> dict[str, Any]:
+    """Model options of a frozen MobileNetV2 with the local ImageNet weights below `data`."""
+    return {
+        "backbone": "mobilenetv2_100",
+        "weights": str(data / "backbones" / "mobilenetv2_100_imagenet_fp16.safetensors"),
+        "freeze_backbone": True,
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+    }
+
+
+def slug(arm: str) -> str:
+    """An arm's name as a folder's."""
+    return arm.replace(":", "").replace(",", "").replace(" ", "-")

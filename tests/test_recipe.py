@@ -91,7 +91,7 @@ def test_teacher_taken_away_takes_its_weights_along():
 
 
 def test_files_that_hold_no_recipe(tmp_path):
-    with pytest.raises(UserError, match="Did you mean demo?"):
+    with pytest.raises(UserError, match=r"Did you mean demo\?"):
         load_recipe("demp")
     (tmp_path / "list.yaml").write_text("- 1\n- 2\n", encoding="utf-8")
     with pytest.raises(UserError, match="holds no recipe"):

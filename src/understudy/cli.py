@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,10 @@ app.add_typer(data_app, name="data")
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 Checkpoint = Annotated[str, typer.Option(help="best, final or epoch_010.")]
+SharedGroups = Annotated[
+    bool, typer.Option("--allow-shared-groups", help="Accept groups that stand in two splits.")
+]
+_READABLE = "Give videos, pictures or folders of them; what is damaged must be copied or made anew."
 
 
 @app.command()
@@ -73,12 +78,15 @@ def train(
             place = out or Path("runs") / checked.name
             run = train_run(checked, place, reporter=default_reporter())
     except KeyboardInterrupt:
-        _say(f"\nStopped. Go on from the last finished epoch: understudy train --resume {place}")
+        if place is None or not (place / "recipe.yaml").exists():
+            _say("\nStopped before the first epoch was finished; nothing is kept.")
+        else:
+            _say(f"\nStopped. Go on with: understudy train --resume {_quoted(place)}")
         raise typer.Exit(130) from None
     skipped = run.data["skipped"]
     if skipped:
         _say(f"{len(skipped)} clips could not be read; they are listed in {run.path}/data.json.")
-    print_(f"{run.path}\nNext: understudy evaluate {run.path}")
+    print_(f"{run.path}\nNext: understudy evaluate {_quoted(run.path)}")
 
 
 @app.command()
@@ -120,15 +128,17 @@ def predict(
 
     is_artifact = (run / "contract.json").is_file()
     source = load_artifact(run) if is_artifact else open_run(run)
-    failed = 0
+    failed: list[str] = []
     for prediction in predict_files(source, files, checkpoint=checkpoint):
-        failed += prediction.error is not None
+        if prediction.error is not None:
+            failed.append(f"  {prediction.path}: {prediction.error}")
         if as_json:
             print_(json.dumps(dataclasses.asdict(prediction)))
-        else:
+        elif prediction.error is None:
             print_("\n".join(f"{prediction.path}  {line}" for line in lines(prediction)))
     if failed:
-        raise UserError(f"{failed} of the files could not be read; the reasons stand above.")
+        named = "\n".join(failed)
+        raise UserError(f"{len(failed)} could not be read:\n{named}\n{_READABLE}")
 
 
 @app.command()
@@ -176,12 +186,12 @@ def bench(
         rounds=rounds,
     )
     write_json(first.path / "bench.json", [dataclasses.asdict(row) for row in rows])
-    if csv is not None:
-        write_bench_csv(rows, csv)
     for line in bench_lines(rows):
         print_(line)
     if not exported.is_dir():
-        _say(f"Not exported yet, so the run alone was timed: understudy export {run}")
+        _say(f"Not exported yet, so the run alone was timed: understudy export {_quoted(run)}")
+    if csv is not None:
+        write_bench_csv(rows, csv)
 
 
 @app.command()
@@ -255,9 +265,7 @@ def data_csv(
     table: Annotated[Path, typer.Argument(help="A table with path and label, CSV or Parquet.")],
     out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
     seed: Annotated[int, typer.Option(help="Seed of the split, where none is given.")] = 0,
-    allow_shared_groups: Annotated[
-        bool, typer.Option(help="Accept groups that stand in two splits.")
-    ] = False,
+    allow_shared_groups: SharedGroups = False,
 ) -> None:
     """A manifest from a table, with splits by group where it names none."""
     from understudy.data.manifest import read_manifest, write_manifest
@@ -270,12 +278,13 @@ def data_csv(
 @data_app.command("check")
 def data_check(
     manifest: Annotated[str, typer.Argument(help="A manifest or a folder.")],
+    allow_shared_groups: SharedGroups = False,
 ) -> None:
     """Read a manifest, refuse what would mislead, and count what is there."""
     from understudy.data.manifest import check_manifest, read_manifest
 
-    table = read_manifest(manifest)
-    check_manifest(table, files=True)
+    table = read_manifest(manifest, allow_shared_groups=allow_shared_groups)
+    check_manifest(table, allow_shared_groups, files=True)
     _describe_manifest(table, None)
 
 
@@ -300,7 +309,8 @@ def _describe_manifest(manifest: Any, out: Path | None) -> None:
     print_(f"{len(manifest)} clips, {len(manifest.classes)} classes")
     for split, counts in manifest.counts().items():
         groups = {manifest.records[row].group for row in manifest.rows(split)}
-        spread = f"{min(counts.values())} to {max(counts.values())} a class"
+        few, many = min(counts.values()), max(counts.values())
+        spread = f"{few} a class" if few == many else f"{few} to {many} a class"
         print_(f"  {split:<6}{sum(counts.values()):>6} clips ({spread}), {len(groups)} groups")
     if manifest.ignored:
         print_(f"  {len(manifest.ignored)} files are no media and were left out, e.g. "
@@ -321,6 +331,11 @@ def _say(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def _quoted(path: Path) -> str:
+    """A path as a shell takes it."""
+    return shlex.quote(str(path))
+
+
 def main() -> None:
     """Run the command line: 0 done, 2 the user's mistake, 130 interrupted."""
     try:
@@ -330,12 +345,6 @@ def main() -> None:
         if os.environ.get("UNDERSTUDY_DEBUG"):
             raise
         sys.exit(2)
-    except KeyboardInterrupt:
-        _say("\nStopped.")
-        sys.exit(130)
-    except BrokenPipeError:  # somebody reads only the first lines
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
 if __name__ == "__main__":

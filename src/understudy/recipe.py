@@ -66,7 +66,7 @@ class Data(Section):
 
     manifest: str
     """A manifest (CSV or Parquet) or a folder with one sub-folder per class."""
-    size: Count = 224
+    size: Annotated[int, Field(ge=8)] = 224
     """Pixels a side that models see."""
     frames: Count = 8
     sampling: Literal["uniform", "centre", "random_segment", "dense"] = "uniform"
@@ -208,11 +208,14 @@ def load_recipe(source: str | Path, overrides: list[str] | tuple[str, ...] = ())
             )
         text = (_shipped() / f"{source}.yaml").read_text(encoding="utf-8")
     else:
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (UnicodeDecodeError, OSError) as error:
+            raise UserError(f"{source} is no readable text in UTF-8: {error}.") from error
     try:
         content = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise UserError(f"{source} is not valid YAML: {error}") from error
+        raise UserError(f"{source} is not valid YAML{_place(error)}.") from error
     if not isinstance(content, dict):
         raise UserError(f"{source} holds no recipe: expected keys such as name, data and model.")
     for override in overrides:
@@ -272,7 +275,14 @@ def _override(content: dict[str, Any], override: str) -> None:
     try:
         place[last] = yaml.load(value, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise UserError(f"--set {override}: the value is not valid YAML: {error}") from error
+        raise UserError(f"--set {override}: the value is not valid YAML{_place(error)}.") from error
+
+
+def _place(error: yaml.YAMLError) -> str:
+    """Where a YAML error is and what it is, in one line."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{where}: {problem or ' '.join(str(error).split())}"
 
 
 def _explain(error: ValidationError) -> str:

@@ -17,16 +17,19 @@ import contextlib
 import json
 import os
 import platform
+import shlex
 import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from understudy.errors import UserError
+from understudy.errors import UserError, nearest
 from understudy.recipe import Recipe, dump_recipe, load_recipe
 from understudy.types import Recognizer
 
+_LISTS = frozenset({"history.json", "bench.json"})
+"""Files that hold a list; the others hold an object."""
 _LIBRARIES = ("torch", "torchvision", "timm", "open_clip_torch", "accelerate", "numpy", "av")
 
 
@@ -51,7 +54,11 @@ class Run:
     @property
     def data(self) -> dict[str, Any]:
         """classes, counts per split, clip_seconds, skipped: as written by training."""
-        return read_json(self.path / "data.json")
+        content = read_json(self.path / "data.json")
+        missing = [name for name in ("classes", "model_options") if name not in content]
+        if missing:
+            raise UserError(f"{self.path / 'data.json'} is damaged: {missing[0]} is missing.")
+        return content
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -116,8 +123,8 @@ def create_run(path: Path, recipe: Recipe) -> Run:
     """
     if (path / "recipe.yaml").exists():
         raise UserError(
-            f"There is a run in {path} already. Continue it with: understudy train --resume {path}"
-            f"\nOr name another with --out, or delete that folder."
+            f"There is a run in {path} already. Continue it with: understudy train --resume "
+            f"{shlex.quote(str(path))}\nOr name another with --out, or delete that folder."
         )
     try:
         (path / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -133,7 +140,8 @@ def create_run(path: Path, recipe: Recipe) -> Run:
 
 def discard_run(run: Run) -> None:
     """Take back a run directory that `create_run` made and nothing was trained in."""
-    (run.path / "recipe.yaml").unlink(missing_ok=True)
+    for name in ("recipe.yaml", "environment.json", "data.json", "teacher.json"):
+        (run.path / name).unlink(missing_ok=True)
     for folder in (run.path / "checkpoints", run.path / "resume", run.path):
         with contextlib.suppress(OSError):  # somebody keeps files of their own there
             folder.rmdir()
@@ -143,9 +151,15 @@ def open_run(path: str | Path) -> Run:
     """Open a run directory. Raises UserError if there is none."""
     path = Path(path)
     if not path.exists():
-        raise UserError(f"There is no run at {path}.")
+        neighbours = [entry.parent.name for entry in path.parent.glob("*/recipe.yaml")]
+        raise UserError(
+            f"There is no run at {path}.{nearest(path.name, neighbours)} "
+            "A run is a folder that understudy train has written."
+        )
     if not (path / "recipe.yaml").is_file():
-        raise UserError(f"{path} is no run directory: it holds no recipe.yaml.")
+        exported = (path / "contract.json").is_file()
+        hint = " It is an export; name the run that it was made from." if exported else ""
+        raise UserError(f"{path} is no run directory: it holds no recipe.yaml.{hint}")
     return Run(path)
 
 
@@ -216,12 +230,17 @@ def _processor() -> str:
 
 
 def read_json(path: Path) -> Any:
+    """Read a file of a run or an artifact. Raises UserError if it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: the run is not complete.") from error
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged: {error}.") from error
+    expected = list if path.name in _LISTS else dict
+    if not isinstance(content, expected):
+        raise UserError(f"{path} is damaged: it holds no {expected.__name__}.")
+    return content
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -111,9 +111,9 @@ def test_larger_neighbourhoods_hold_several_people(tree):
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [
-        ((), {}, "holds no media"),
-        (("a.mp4", "b.mp4"), {}, "holds no media"),
-        (("jump/notes.txt",), {}, "holds no media"),
+        ((), {}, "holds no sub-folder with media"),
+        (("a.mp4", "b.mp4"), {}, "Media lie directly in it: is .* the folder of the classes"),
+        (("jump/notes.txt",), {}, "holds no sub-folder with media.*numbered frames.$"),
         (("jump/a.mp4",), {"neighbours": 10}, "jump/a.mp4 has none"),
         (("jump/1.mp4",), {"neighbours": 0}, "one file at least"),
         (("jump/1.mp4",), {"neighbours": 1, "group_by": "(.)"}, "give one"),

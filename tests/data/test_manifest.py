@@ -225,7 +225,7 @@ HEADER = "path,label,split,group\n"
         (HEADER + "a,sit,train,x\na,jump,train,x\n", "more than once: a"),
         (HEADER + "a,sit,tain,x\nb,jump,val,y\n", "'tain'.*Did you mean train"),
         (HEADER + "a,sit,train,x\nb,jump,,y\n", "1 of 2 rows name no split"),
-        (HEADER + "a,sit,train,ann\nb,jump,test,ann\n", r"1 groups .* ann \(test, train\)"),
+        (HEADER + "a,sit,train,ann\nb,jump,test,ann\n", r"here are 1: ann \(test, train\)"),
         ("path,label,start_s\na,sit,soon\n", "row 2: 'soon' is no time"),
         ("path,label,start_s\na,sit,nan\n", "row 2: 'nan' is no time"),
         ("path,label,split,start_s,end_s\na,sit,train,2,1\nb,jump,val,,\n", "ends at 1.0 s"),

@@ -107,9 +107,7 @@ def test_head_that_was_never_trained_is_refused(files):
     with pytest.raises(UserError, match=r"the student would learn noise.*distill\.beta=0"):
         make(files, head="none")
     features_only = files.model_copy(update={"head": "none"})
-    teacher = create_teacher(
-        features_only, Distill(beta=0), CLASSES, list, lambda row: str(row)
-    )
+    teacher = create_teacher(features_only, Distill(beta=0), CLASSES, list, lambda row: str(row))
     assert teacher.facts["head"] == "none"
 
 

@@ -63,6 +63,7 @@ class Manifest:
         if not found:
             raise UserError(
                 f"The manifest has no clips in split {split!r}. There: {', '.join(self.splits)}."
+                f"{nearest(split, self.splits)}"
             )
         return found
 
@@ -122,7 +123,10 @@ def read_manifest(
         from understudy.data.sources.table import from_table
 
         manifest = from_table(path)
-    return complete_splits(manifest, allow_shared_groups=allow_shared_groups, seed=seed)
+    try:
+        return complete_splits(manifest, allow_shared_groups=allow_shared_groups, seed=seed)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def complete_splits(
@@ -216,7 +220,7 @@ def _deal(manifest: Manifest, rows: Sequence[int], shares: dict[str, float], see
 
 def _check_rows(manifest: Manifest) -> None:
     if not manifest.records:
-        raise UserError(f"The manifest of {manifest.root} has no rows.")
+        raise UserError("The manifest has no rows.")
     for number, row in enumerate(manifest.records, start=1):
         if not row.path:
             raise UserError(f"Row {number} has no path.")
@@ -251,9 +255,10 @@ def _check_groups(manifest: Manifest) -> None:
     if shared:
         named = [f"{group} ({', '.join(sorted(splits[group]))})" for group in shared]
         raise UserError(
-            f"{len(shared)} groups stand in more than one split, so that figures would be too "
-            f"good: {_some(named)} Correct the table, leave the split column empty to have whole "
-            "groups dealt out, or accept it with allow_shared_groups."
+            f"Groups that stand in more than one split make figures too good; here are "
+            f"{len(shared)}: {_some(named)} Correct the table, leave the split column empty to "
+            "have whole groups dealt out, or accept it: data.allow_shared_groups=true in a recipe, "
+            "--allow-shared-groups for understudy data."
         )
 
 

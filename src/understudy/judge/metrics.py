@@ -7,7 +7,6 @@ on the sums of the split it gives the value, on resampled sums the interval.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,8 @@ from understudy.judge.statistics import (
 
 CALIBRATION_BINS = 15
 """Bins of equal width for the calibration error, as in Guo et al. 2017."""
-_WIDE = 0.2
+_WIDE = 0.15
+"""20 clips without a mistake still have an interval wider than this."""
 _FEW_GROUPS = 10
 
 Figure = dict[str, Any]
@@ -226,8 +226,8 @@ def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 def _refuse_unusable(predictions: Predictions) -> None:
     if len(predictions) == 0:
-        reasons = Counter(skipped.reason for skipped in predictions.skipped).most_common(1)
-        why = f" All {len(predictions.skipped)} were skipped: {reasons[0][0]}." if reasons else ""
+        bad = predictions.skipped
+        why = f" None of {len(bad)} could be read, {bad[0].path}: {bad[0].reason}." if bad else ""
         raise UserError(f"The split {predictions.split!r} has no clip to evaluate.{why}")
     broken = np.flatnonzero(~np.isfinite(predictions.logits.numpy()).all(axis=1))
     if len(broken):

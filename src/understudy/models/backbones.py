@@ -1,4 +1,4 @@
-"""Picture backbones from timm, and what their weights really are.
+"""Picture backbones, timm's and our small one, and what their weights really are.
 
 "A frozen pretrained backbone" that is in fact random is a mistake nobody sees in a loss curve, so
 where weights come from is always said, loaded exactly, and recorded.
@@ -7,27 +7,32 @@ where weights come from is always said, loaded exactly, and recorded.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import timm
-import torch
 from torch import nn
 
-from understudy.errors import UserError
+from understudy.errors import UserError, nearest
+from understudy.models.small_cnn import WIDTHS, SmallCNN
 
 RANDOM, HUB, CHECKPOINT = "random", "hub", "checkpoint"
 _CLASSIFIER_PREFIXES = ("classifier.", "head.fc.", "fc.", "head.")
 
 
 def create_backbone(name: str, weights: str) -> tuple[nn.Module, int]:
-    """A timm model without its classifier, and the number F of its features for one picture.
+    """A backbone without a classifier, and the number F of its features for one picture.
 
-    `weights` is "random", "hub" (timm's default weights for the name), the path of a safetensors
-    file, or "checkpoint" for a model that the caller fills from a trained run straight away.
+    `name` is any of timm's, or one of `small_cnn.WIDTHS`. `weights` is "random", "hub" (timm's
+    default weights for the name), the path of a safetensors file, or "checkpoint" for a model that
+    the caller fills from a trained run straight away.
     Raises UserError for an unknown name, a missing file, or a file of another architecture.
     """
+    if name in WIDTHS:
+        return _small(name, weights)
     if not timm.is_model(name):
         close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
         hint = f" timm has: {', '.join(close)}, ..." if close else ""
+        hint = nearest(name, [*WIDTHS, *timm.list_models()]) + hint
         raise UserError(f"timm knows no backbone {name}.{hint}")
     backbone = _from_hub(name) if weights == HUB else timm.create_model(name, num_classes=0)
     if weights not in (RANDOM, HUB, CHECKPOINT):
@@ -37,9 +42,18 @@ def create_backbone(name: str, weights: str) -> tuple[nn.Module, int]:
     return backbone, features
 
 
+def _small(name: str, weights: str) -> tuple[nn.Module, int]:
+    if weights == HUB:
+        raise UserError(f"{name} has no weights on the hub; use weights=random or a local file.")
+    backbone = SmallCNN(WIDTHS[name])
+    if weights not in (RANDOM, CHECKPOINT):
+        _load_local(backbone, name, Path(weights))
+    return backbone, backbone.num_features
+
+
 def pixel_statistics(backbone: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and std per channel that timm trained this backbone with, on pixels from 0 to 1."""
-    config = getattr(backbone, "pretrained_cfg", {})
+    config = cast(dict[str, Any], getattr(backbone, "pretrained_cfg", {}))
     return tuple(config.get("mean", (0.485, 0.456, 0.406))), tuple(
         config.get("std", (0.229, 0.224, 0.225))
     )
@@ -98,9 +112,3 @@ def freeze(module: nn.Module) -> None:
     """Stop all learning in a module. The owner must also keep it in eval mode."""
     module.requires_grad_(False)
     module.eval()
-
-
-@torch.no_grad()
-def is_finite(module: nn.Module) -> bool:
-    """Whether every parameter is a number."""
-    return all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters())

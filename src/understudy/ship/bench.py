@@ -155,14 +155,20 @@ def bench_lines(rows: Sequence[BenchRow]) -> list[str]:
 
 
 def write_bench_csv(rows: Sequence[BenchRow], path: Path) -> None:
-    """Write rows as CSV, each with date, hardware and versions."""
+    """Write rows as CSV, each with date, hardware and versions.
+
+    Raises UserError if the file cannot be written.
+    """
     context = where_and_when()
     names = [field.name for field in fields(BenchRow)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [*names, *context])
-        writer.writeheader()
-        writer.writerows(asdict(row) | context for row in rows)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, [*names, *context])
+            writer.writeheader()
+            writer.writerows(asdict(row) | context for row in rows)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def where_and_when() -> dict[str, Any]:

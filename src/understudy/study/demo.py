@@ -81,8 +81,10 @@ def _make_room(out: Path) -> None:
     if not out.exists():
         return
     ours = {"stage", "runs"}
+    if not out.is_dir():
+        raise UserError(f"{out} is a file. Choose a folder with --out.")
     others = [entry.name for entry in out.iterdir() if entry.name not in ours]
-    if not out.is_dir() or others:
+    if others:
         raise UserError(
             f"{out} holds something else than an earlier demo ({', '.join(others[:3])}). "
             "Choose another folder with --out."

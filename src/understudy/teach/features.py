@@ -29,7 +29,7 @@ def draws_pixels(data: Data) -> bool:
 
 @torch.no_grad()
 def precompute(
-    model: FramesRecognizer, loader: DataLoader[Batch], device: torch.device
+    model: FramesRecognizer, loader: DataLoader, device: torch.device
 ) -> tuple[dict[int, _Features], list[Skipped]]:
     """Features of every clip that `loader` gives, by manifest row, and the clips it could not."""
     bank: dict[int, _Features] = {}
@@ -48,7 +48,7 @@ def precompute(
     return bank, skipped
 
 
-class _BankDataset(TorchDataset[_Features]):
+class _BankDataset(TorchDataset[_Features | None]):
     def __init__(self, bank: dict[int, _Features]) -> None:
         self.bank = bank
 
@@ -58,7 +58,7 @@ class _BankDataset(TorchDataset[_Features]):
 
 def feature_loader(
     bank: dict[int, _Features], sampler: Sampler[tuple[int, int | None]], batch_size: int
-) -> DataLoader[Batch]:
+) -> DataLoader:
     """Batches of features in the order that `sampler` gives; clips not in the bank are left out."""
     return DataLoader(
         _BankDataset(bank), batch_size=batch_size, sampler=sampler, collate_fn=_collate

@@ -28,7 +28,7 @@ def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Squared distance between L2-normalised embeddings (B, E), averaged over the batch.
 
     It equals 2 - 2 cos, between 0 and 4 whatever E is. A mean over E as well would make the term
-    E / 2 times weaker, so that alpha = 1 would mean next to nothing for E = 512.
+    E times weaker, so that alpha = 1 would mean next to nothing for E = 512.
     """
     distance = F.normalize(student, dim=-1) - F.normalize(teacher, dim=-1)
     return distance.square().sum(-1).mean()

@@ -66,7 +66,10 @@ class Lesson:
             more = f"\n  and {len(named) - 5} more" if len(named) > 5 else ""
             raise UserError(
                 f"{len(self.skipped)} of {total} clips could not be read, more than the share of "
-                f"{limit:.0%} that data.max_bad_share allows:\n" + "\n".join(named[:5]) + more
+                f"{limit:.0%} that data.max_bad_share allows:\n"
+                + "\n".join(named[:5])
+                + more
+                + "\nMend them, take them out of the manifest, or raise data.max_bad_share."
             )
 
     def describe_data(self) -> dict[str, Any]:

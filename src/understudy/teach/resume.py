@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -42,15 +42,20 @@ def save_state(
 def load_state(
     run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
 ) -> Progress:
-    """Fill model and optimiser from the last finished epoch. Raises UserError if there is none."""
+    """Fill model and optimiser from the last finished epoch.
+
+    Raises UserError if the file cannot be read.
+    """
     file = _file(run)
-    if not file.is_file():
+    try:
+        with safe_open(file, "pt") as stored:
+            progress = Progress(**json.loads(stored.metadata()["progress"]))
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, TypeError) as error:
         raise UserError(
-            f"{run.path} has no finished epoch to resume from. Delete the folder and train again."
-        )
-    with safe_open(file, "pt") as stored:
-        progress = Progress(**json.loads(stored.metadata()["progress"]))
-        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            f"{file} is damaged, so training cannot go on from it ({error}). The checkpoints can "
+            "still be used; to train again, delete the folder or name another with --out."
+        ) from error
     model.load_state_dict(_below(tensors, "model."))
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _below(tensors, "optimizer.").items():

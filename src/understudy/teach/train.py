@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -52,27 +53,25 @@ def train(recipe: Recipe, path: str | Path, *, reporter: Reporter | None = None)
     before the first step.
     """
     run = create_run(Path(path), recipe)
-    reporter = reporter or Quiet()
     try:
-        lesson = prepare_lesson(recipe, run, reporter)
+        return _begin(run, recipe, reporter or Quiet())
     except BaseException:
-        discard_run(run)  # a mistake found before the first step leaves nothing in the way
+        if not (run.path / "history.json").exists():
+            discard_run(run)  # a run in which nothing was learned leaves nothing in the way
         raise
-    write_json(run.path / "environment.json", describe_environment() | {"started": _now()})
-    write_json(run.path / "data.json", lesson.describe_data())
-    if lesson.teacher is not None:
-        write_json(run.path / "teacher.json", lesson.teacher.facts | {"val": _judge(lesson)})
-    return _learn(run, lesson, Progress([], 0, []), reporter)
 
 
 def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
     """Go on from the last finished epoch of an interrupted run, with its own recipe."""
     run = open_run(path)
-    if not can_resume(run):
-        raise UserError(
-            f"{run.path} has no finished epoch to resume from. Delete the folder and train again."
-        )
     reporter = reporter or Quiet()
+    if not can_resume(run):
+        if len(run.history) > 1 or run.checkpoint_path("final").exists():
+            raise UserError(
+                f"The folder resume/ of {run.path} is gone, so training cannot go on. The "
+                "checkpoints can still be used; to train again, name another folder with --out."
+            )
+        return _begin(run, run.recipe, reporter)  # it was stopped in its first epoch
     lesson = prepare_lesson(run.recipe, run, reporter)
     if lesson.manifest.fingerprint() != run.data["fingerprint"]:
         raise UserError(
@@ -82,6 +81,16 @@ def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
     progress = load_state(run, lesson.student, lesson.optimizer, lesson.accelerator.device)
     lesson.skip(Skipped(entry["row"], entry["path"], entry["reason"]) for entry in progress.skipped)
     return _learn(run, lesson, progress, reporter)
+
+
+def _begin(run: Run, recipe: Recipe, reporter: Reporter) -> Run:
+    """All of a training run, from its first epoch."""
+    lesson = prepare_lesson(recipe, run, reporter)
+    write_json(run.path / "environment.json", describe_environment() | {"started": _now()})
+    write_json(run.path / "data.json", lesson.describe_data())
+    if lesson.teacher is not None:
+        write_json(run.path / "teacher.json", lesson.teacher.facts | {"val": _judge(lesson)})
+    return _learn(run, lesson, Progress([], 0, []), reporter)
 
 
 def _learn(run: Run, lesson: Lesson, progress: Progress, reporter: Reporter) -> Run:
@@ -244,9 +253,9 @@ def _refuse_nan(losses: Losses, epoch: int, train: Train) -> None:
     parts = losses._asdict().items()
     wrong = [name for name, part in parts if part is not None and not torch.isfinite(part)]
     raise UserError(
-        f"The loss is no longer a number in epoch {epoch + 1} ({', '.join(wrong)}). The weights of "
-        f"the last finished epoch are kept. Lower train.lr (now {train.lr:g}), lengthen "
-        "train.warmup_epochs, or use train.precision=fp32."
+        f"The loss is no longer a number in epoch {epoch + 1} ({', '.join(wrong)})."
+        f"{' The weights of the last finished epoch are kept.' if epoch else ''} Lower train.lr "
+        f"(now {train.lr:g}), lengthen train.warmup_epochs, or use train.precision=fp32."
     )
 
 
@@ -290,13 +299,16 @@ def _keep(run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, progress: 
         for name in names:
             _save(run, lesson, name)
         write_json(run.path / "history.json", progress.history)
+        data = read_json(run.path / "data.json") | {"skipped": progress.skipped}
+        write_json(run.path / "data.json", data)
         save_state(run, student, optimizer, progress)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
         raise UserError(
             f"{run.path} cannot be written any more ({error.strerror}); the epoch before "
-            f"{entry['epoch']} is kept. Make room, then: understudy train --resume {run.path}"
+            f"{entry['epoch']} is kept. Make room, then: understudy train --resume "
+            f"{shlex.quote(str(run.path))}"
         ) from error
 
 
@@ -310,9 +322,8 @@ def _save(run: Run, lesson: Lesson, name: str) -> None:
 
 def _finish(run: Run, lesson: Lesson) -> None:
     _save(run, lesson, "final")
-    content = read_json(run.path / "data.json") | {"skipped": lesson.describe_skipped()}
-    write_json(run.path / "data.json", content)
-    environment = read_json(run.path / "environment.json") | {"finished": _now()}
+    environment = run.environment
+    environment.setdefault("finished", _now())  # resuming a finished run changes nothing
     write_json(run.path / "environment.json", environment)
 
 

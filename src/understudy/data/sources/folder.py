@@ -52,17 +52,29 @@ def from_folder(
             found = list(_clips(entry, root, ignored)) if entry.is_dir() else []
             if not found:
                 ignored.append(name)
-            records += [Record(clip, entry.name, split, group=clip) for clip in found]
+            if found and "|" in entry.name:
+                raise UserError(
+                    f"The folder {entry} cannot be a class: in tables | stands between several "
+                    "labels of one clip. Rename it."
+                )
+            # Tables are read without blanks around a value, so a class is named without them.
+            records += [Record(clip, entry.name.strip(), split, group=clip) for clip in found]
     if not records:
         raise UserError(
-            f"{root} holds no media. Expected one sub-folder per class with videos, pictures or "
-            "folders of numbered frames."
+            f"{root} holds no sub-folder with media. Expected one for each class, with videos, "
+            f"pictures or folders of numbered frames.{_one_level_up(root)}"
         )
     if group_by is not None:
         records = [replace(row, group=_matched(group_by, row.path)) for row in records]
     if neighbours is not None:
         records = _number_blocks(records, neighbours)
     return Manifest(tuple(records), root, ignored=tuple(ignored))
+
+
+def _one_level_up(root: Path) -> str:
+    if any(entry.suffix.lower() in MEDIA_SUFFIXES for entry in root.iterdir()):
+        return f" Media lie directly in it: is {root.parent} the folder of the classes?"
+    return ""
 
 
 def _split_folders(root: Path) -> list[tuple[str, Path]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import math
+import re
 from pathlib import Path
 
 from understudy.data.manifest import Manifest, labels_of
@@ -127,10 +128,18 @@ def _read_csv(path: Path) -> dict[str, list[str]]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = [line for line in csv.reader(file) if line]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is no readable CSV file in UTF-8: {error}") from error
+        raise UserError(
+            f"{path} is no readable CSV file in UTF-8: {error}. Save it again as CSV in UTF-8; "
+            "spreadsheets offer that under Save as."
+        ) from error
     if not lines:
         raise UserError(f"{path} is empty; expected a header: path,label,split,group.")
     header = [name.strip() for name in lines[0]]
+    if len(header) == 1 and (found := re.search(r"[;\t|]", header[0])):
+        raise UserError(
+            f"The columns of {path} are separated by {found[0]!r}. Save it with commas, or as "
+            "Parquet."
+        )
     if len(set(header)) < len(header):
         raise UserError(f"{path} has two columns of the same name: {', '.join(header)}.")
     for number, line in enumerate(lines[1:], start=2):

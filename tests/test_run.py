@@ -1,0 +1,195 @@
+"""The run directory: whole files or none, exact weights or an error, nobody's work overwritten."""
+
+import json
+import os
+import sys
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from understudy.errors import UserError
+from understudy.models import create_model
+from understudy.recipe import parse_recipe
+from understudy.run import (
+    create_run,
+    describe_environment,
+    discard_run,
+    load_weights,
+    open_run,
+    read_json,
+    save_weights,
+    write_bytes,
+    write_json,
+)
+
+OPTIONS = {"backbone": "test_efficientnet", "embedding_dim": 32, "hidden_dim": 16, "heads": 2}
+RECIPE = parse_recipe(
+    {
+        "name": "small",
+        "data": {"manifest": "clips.csv", "size": 32},
+        "model": {"name": "frames-attention", "options": OPTIONS},
+    }
+)
+
+
+def model(name="frames-attention", classes=3, **options):
+    return create_model(name, classes, **(OPTIONS | options))
+
+
+def test_a_run_gives_back_what_was_put_into_it(tmp_path):
+    run = create_run(tmp_path / "runs" / "small", RECIPE)
+    assert open_run(str(run.path)) == run
+    assert run.recipe == RECIPE
+    assert run.name == "small"
+    assert (run.teacher, run.metrics, run.history, run.checkpoints()) == (None, None, [], [])
+    classes = ["a", "ö", "動"]
+    write_json(run.path / "data.json", {"classes": classes, "model_options": OPTIONS})
+    trained = model()
+    save_weights(trained, run.checkpoint_path("epoch_010"), {"model": "frames-attention"})
+    save_weights(trained, run.checkpoint_path())
+    assert run.checkpoints() == ["best", "epoch_010"]
+    assert run.classes == tuple(classes)
+    loaded = run.load_model("epoch_010")
+    assert not loaded.training
+    frames = torch.randint(0, 256, (2, 4, 3, 32, 32), dtype=torch.uint8)
+    with torch.inference_mode():
+        assert torch.equal(loaded(frames).logits, trained.eval()(frames).logits)
+    with safe_open(run.checkpoint_path("epoch_010"), "pt") as file:
+        assert file.metadata()["model"] == "frames-attention"
+
+
+def test_nobodys_run_is_overwritten(tmp_path):
+    run = create_run(tmp_path / "my run", RECIPE)
+    with pytest.raises(
+        UserError, match=r"already.*understudy train --resume '.*/my run'"
+    ) as caught:
+        create_run(run.path, RECIPE)
+    assert "--out" in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["file", "file/run", "file/deep/run"])
+def test_a_folder_that_cannot_be_written_is_found_out_at_once(tmp_path, place):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"cannot be written: .*--out"):
+        create_run(tmp_path / place, RECIPE)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_discarded_run_takes_nothing_of_others_along(tmp_path):
+    discard_run(create_run(tmp_path / "empty", RECIPE))
+    assert not (tmp_path / "empty").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep me")
+    run = create_run(tmp_path / "mine", RECIPE)
+    write_json(run.path / "data.json", {})
+    discard_run(run)
+    assert [entry.name for entry in run.path.iterdir()] == ["notes.txt"]
+
+
+def test_a_run_that_is_not_there_names_its_neighbour(tmp_path):
+    create_run(tmp_path / "student", RECIPE)
+    (tmp_path / "studeny").mkdir()
+    with pytest.raises(UserError, match=r"no run at .*studemt\. Did you mean student\?"):
+        open_run(tmp_path / "studemt")
+    with pytest.raises(UserError, match=r"holds no recipe\.yaml"):
+        open_run(tmp_path / "studeny")
+    with pytest.raises(UserError, match="no run at"):
+        open_run(tmp_path / "nowhere" / "deep")
+    (tmp_path / "studeny" / "contract.json").write_text("{}")
+    with pytest.raises(UserError, match="It is an export; name the run"):
+        open_run(tmp_path / "studeny")
+
+
+def test_a_checkpoint_that_is_missing_names_those_that_exist(tmp_path):
+    run = create_run(tmp_path / "run", RECIPE)
+    with pytest.raises(UserError, match=r"no checkpoint best\. There: none yet; was training"):
+        run.load_model()
+    save_weights(model(), run.checkpoint_path("final"))
+    with pytest.raises(UserError, match=r"no checkpoint best\. There: final"):
+        run.load_model()
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (lambda: model(classes=4), r"head\.\S+ is \(4, 16\), the model has \(3, 16\)"),
+        (lambda: model("frames-average"), r"temporal\.query is missing"),
+        (lambda: model(hidden_dim=8), r"head\.\S+ is \(8, 32\), the model has \(16, 32\)"),
+    ],
+)
+def test_weights_of_another_model_are_refused_and_change_nothing(tmp_path, other, message):
+    save_weights(other(), tmp_path / "other.safetensors")
+    mine = model()
+    before = {name: tensor.clone() for name, tensor in mine.state_dict().items()}
+    with pytest.raises(UserError, match=f"other.safetensors is a checkpoint of another.*{message}"):
+        load_weights(mine, tmp_path / "other.safetensors")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in mine.state_dict().items())
+
+
+def test_a_bigger_models_weights_name_what_is_too_much(tmp_path):
+    save_weights(model(), tmp_path / "more.safetensors")
+    with pytest.raises(
+        UserError, match=r"temporal\.attention\.in_proj_bias is not part of this model"
+    ):
+        load_weights(model("frames-average"), tmp_path / "more.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing of the kind", b"\xff" * 100])
+def test_a_damaged_checkpoint_is_named(tmp_path, content):
+    (tmp_path / "best.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match=r"best\.safetensors is not a readable safetensors file"):
+        load_weights(model(), tmp_path / "best.safetensors")
+
+
+def test_weights_are_kept_whatever_their_layout_in_memory(tmp_path):
+    saved = model().to(memory_format=torch.channels_last)
+    assert any(not tensor.is_contiguous() for tensor in saved.state_dict().values())
+    save_weights(saved, tmp_path / "a.safetensors")
+    loaded = model()
+    load_weights(loaded, tmp_path / "a.safetensors")
+    for name, tensor in loaded.state_dict().items():
+        assert torch.equal(tensor, saved.state_dict()[name]), name
+
+
+def test_a_file_is_old_or_new_and_never_half(tmp_path, monkeypatch):
+    place = tmp_path / "history.json"
+    write_json(place, [{"epoch": 1}])
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(OSError, match="No space left"):
+            write_bytes(place, b"half")
+    assert read_json(place) == [{"epoch": 1}]
+    assert list(tmp_path.iterdir()) == [place], "no half of a file is left behind"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("metrics.json", b'{"n": ', r"metrics.json is damaged: Expecting value: line 1"),
+        ("metrics.json", b"", "metrics.json is damaged"),
+        ("metrics.json", b"\xff\xfe{}", "metrics.json is damaged: .*codec can't decode"),
+        ("metrics.json", b"[1]", "metrics.json is damaged: it holds no dict"),
+        ("history.json", b"{}", "history.json is damaged: it holds no list"),
+        ("data.json", b'{"classes": ["a"]}', "data.json is damaged: model_options is missing"),
+        ("data.json", None, "data.json is missing: the run is not complete"),
+    ],
+)
+def test_a_damaged_file_is_named_with_its_fault(tmp_path, name, content, message):
+    run = create_run(tmp_path / "run", RECIPE)
+    if content is not None:
+        (run.path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        getattr(run, name.removesuffix(".json"))
+
+
+def test_the_record_of_a_machine_is_json_and_names_the_command(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/understudy", "train", "my recipe.yaml"])
+    environment = json.loads(json.dumps(describe_environment()))
+    assert environment["command"] == ["understudy", "train", "my recipe.yaml"]
+    assert environment["libraries"]["torch"] == torch.__version__.split("+")[0]
+    assert environment["cores"] == os.cpu_count()
