@@ -10,12 +10,10 @@ so an interrupted table goes on.
 
 from __future__ import annotations
 
-import argparse
-import time
 from pathlib import Path
 from typing import Any
 
-from table import Job, difference, frozen_imagenet, pool, run_jobs, slug, write_table
+from table import Job, frozen_imagenet, parse_arguments, print_tables, run_jobs, slug
 
 HEADS: dict[str, tuple[str, dict[str, Any]]] = {
     "teacher: attention": ("frames-attention", {}),
@@ -28,12 +26,7 @@ AUGMENT = {"crop_scale": 0.7, "brightness": 0.3, "contrast": 0.3, "saturation": 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("runs/sign-words"))
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    arguments = parser.parse_args()
+    arguments = parse_arguments(__doc__, "runs/sign-words")
 
     heads = [
         head_job(arguments.data, arguments.out, arm, seed)
@@ -49,13 +42,7 @@ def main() -> None:
     ]
     run_jobs(students, arguments.processes)
 
-    jobs = heads + students
-    pooled = pool(jobs)
-    date = time.strftime("%Y-%m-%d")
-    print("\n".join(write_table(pooled, jobs, Path("results") / f"sign_words_{date}.csv")))
-    for model in STUDENTS:
-        value, low, high = difference(pooled[f"{model}, taught"], pooled[f"{model}, alone"])
-        print(f"{model}: taught minus alone {value:+.3f} [{low:+.3f}, {high:+.3f}]")
+    print_tables(heads + students, list(STUDENTS), "sign_words")
 
 
 def head_job(data: Path, out: Path, arm: str, seed: int) -> Job:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -34,6 +36,16 @@ class Job:
     seed: int
     recipe: dict[str, Any]
     path: Path
+
+
+def parse_arguments(doc: str | None, out: str) -> argparse.Namespace:
+    """`--data`, `--out`, `--processes` and `--seeds`, the same for every experiment."""
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="the folder of real data")
+    parser.add_argument("--out", type=Path, default=Path(out), help="where the runs go")
+    parser.add_argument("--processes", type=int, default=2, help="runs at a time")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    return parser.parse_args()
 
 
 def run_jobs(jobs: Sequence[Job], processes: int) -> None:
@@ -71,6 +83,16 @@ class Pooled:
     def accuracy(self) -> tuple[float, float, float]:
         """Mean over seeds and clips; 95% by resampling whole groups of clips."""
         return _mean_interval(self.correct.mean(0), self.groups)
+
+
+def print_tables(jobs: Sequence[Job], students: Sequence[str], name: str) -> None:
+    """Print the table and what the teacher was worth; write results/<name>_<date>.csv."""
+    pooled = pool(jobs)
+    out = Path("results") / f"{name}_{time.strftime('%Y-%m-%d')}.csv"
+    print("\n".join(write_table(pooled, jobs, out)))
+    for model in students:
+        value, low, high = difference(pooled[f"{model}, taught"], pooled[f"{model}, alone"])
+        print(f"{model}: taught minus alone {value:+.3f} [{low:+.3f}, {high:+.3f}]")
 
 
 def pool(jobs: Iterable[Job]) -> dict[str, Pooled]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from understudy.errors import UserError, nearest
 
@@ -164,9 +164,19 @@ class Train(Section):
     """Also keep a checkpoint every so many epochs."""
     tracker: Literal["none", "tensorboard", "wandb", "mlflow"] = "none"
 
+    @model_validator(mode="after")
+    def _schedule_falls(self) -> Train:
+        if self.min_lr > self.lr:
+            raise ValueError(f"min_lr ({self.min_lr:g}) is above lr ({self.lr:g}); lower it too")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs ({self.warmup_epochs:g}) leaves nothing of {self.epochs} epochs"
+            )
+        return self
+
 
 class Eval(Section):
-    split: str = "test"
+    split: Literal["train", "val", "test"] = "test"
     batch_size: Count = 32
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     resamples: Annotated[int, Field(ge=100)] = 2000
@@ -182,6 +192,13 @@ class Recipe(Section):
     distill: Distill = Distill()
     train: Train = Train()
     eval: Eval = Eval()
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_one_folder(cls, name: str) -> str:
+        if not name.strip(". ") or "/" in name or "\\" in name:
+            raise ValueError("a name is that of one folder; say where it lies with --out")
+        return name
 
     @model_validator(mode="after")
     def _weights_have_a_teacher(self) -> Recipe:

@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import shlex
+import subprocess
 import sys
 from dataclasses import dataclass
 from importlib import metadata
@@ -209,6 +210,7 @@ def describe_environment() -> dict[str, Any]:
 
     return {
         "understudy": metadata.version("understudy"),
+        "commit": _commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),
@@ -218,6 +220,23 @@ def describe_environment() -> dict[str, Any]:
         "libraries": {name: metadata.version(name) for name in _LIBRARIES},
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that this package runs from; None for an installed package."""
+    here = Path(__file__).parent
+    if "site-packages" in here.parts:  # a checkout around it would be somebody else's
+        return None
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        answer = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+        return answer.stdout.strip()
+    return None
 
 
 def _processor() -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from understudy.data.manifest import complete_splits, read_manifest
+from understudy.data.manifest import complete_splits, read_manifest, write_manifest
 from understudy.data.sources.folder import from_folder
 from understudy.errors import UserError
 
@@ -114,6 +114,7 @@ def test_larger_neighbourhoods_hold_several_people(tree):
         ((), {}, "holds no sub-folder with media"),
         (("a.mp4", "b.mp4"), {}, "Media lie directly in it: is .* the folder of the classes"),
         (("jump/notes.txt",), {}, "holds no sub-folder with media.*numbered frames.$"),
+        (("jump|sit/a.mp4",), {}, r"jump\|sit cannot be a class.*Rename it"),
         (("jump/a.mp4",), {"neighbours": 10}, "jump/a.mp4 has none"),
         (("jump/1.mp4",), {"neighbours": 0}, "one file at least"),
         (("jump/1.mp4",), {"neighbours": 1, "group_by": "(.)"}, "give one"),
@@ -127,3 +128,14 @@ def test_a_wrong_tree_is_refused(tree, names, options, message):
 def test_a_folder_one_level_too_high_is_explained(tree):
     with pytest.raises(UserError, match="the one whose sub-folders are the classes"):
         read_manifest(tree(*(f"images/{c}/{n}.jpg" for c in "ab" for n in range(9))))
+
+
+def test_a_class_keeps_its_name_in_a_table(tree, tmp_path):
+    root = tree(*(f"{label}/{n}.jpg" for label in (" run, fast ", 'say "x"') for n in range(4)))
+    direct = read_manifest(root)
+    write_manifest(direct, tmp_path.parent / f"{tmp_path.name}.csv")
+    assert (
+        read_manifest(tmp_path.parent / f"{tmp_path.name}.csv").classes
+        == direct.classes
+        == ("run, fast", 'say "x"')
+    )

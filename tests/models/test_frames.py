@@ -233,3 +233,12 @@ def test_real_imagenet_weights_know_what_they_see(real_data):
         scaled = (pixels[0].float() / 255 - 0.5) / 0.5
         expected = reference.forward_head(reference.forward_features(scaled), pre_logits=True)
         assert torch.allclose(features[0], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "options", [{"dropout": 2}, {"embedding_dim": 0}, {"mean": 5}, {"hidden_dim": -1}]
+)
+def test_a_value_that_cannot_be_built_with_is_named(options):
+    [(option, value)] = options.items()
+    with pytest.raises(UserError, match=f"frames-attention cannot be built with .*{option}={value}"):
+        create_model("frames-attention", 3, backbone="test_efficientnet", **options)

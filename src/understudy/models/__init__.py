@@ -49,7 +49,8 @@ def create_model(name: str, num_classes: int, **options: Any) -> Recognizer:
     >>> sum(parameter.numel() for parameter in model.parameters())
     2303743
 
-    Raises UserError for an unknown model or option, naming the nearest known one.
+    Raises UserError for an unknown model or option, naming the nearest known one, and for a value
+    that cannot be built with.
     """
     known = model_options(name)
     for option in options:
@@ -60,4 +61,10 @@ def create_model(name: str, num_classes: int, **options: Any) -> Recognizer:
             )
     if num_classes < 1:
         raise UserError(f"A model needs at least one class; {num_classes} were asked for.")
-    return _MODELS[name](num_classes, **options)
+    try:
+        return _MODELS[name](num_classes, **options)
+    except UserError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:
+        given = ", ".join(f"{option}={value!r}" for option, value in options.items())
+        raise UserError(f"{name} cannot be built with {given}: {error}") from error

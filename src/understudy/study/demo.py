@@ -33,12 +33,14 @@ def run_demo(
 
     `overrides` change single values of the three recipes, as `--set` does.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=100)  # a log file is as wide as the table
     started = time.perf_counter()
     _make_room(out)
 
     console.print(f"[bold]1/6[/] filming {clips} clips of actors")
-    film_stage(out / "stage", clips=clips, seed=seed)
+    film_stage(out / "stage", clips=clips, seed=seed, size=128)
     common = (
         f"data.manifest={out / 'stage' / 'manifest.csv'}",
         f"train.seed={seed}",
@@ -46,12 +48,12 @@ def run_demo(
     )
 
     console.print("[bold]2/6[/] a teacher learns from the labels")
-    teacher = _train("demo-teacher", out / "runs" / "teacher", common)
+    teacher = _train("demo-teacher", out / "runs" / "demo-teacher", common)
     console.print("[bold]3/6[/] a student learns from the teacher")
     by_teacher = (f"teacher.path={teacher.path}",)
-    taught = _train("demo", out / "runs" / "taught", (*common, *by_teacher))
+    taught = _train("demo", out / "runs" / "demo-student", (*common, *by_teacher))
     console.print("[bold]4/6[/] the same student learns from the labels alone")
-    alone = _train("demo", out / "runs" / "alone", (*common, "teacher=null"))
+    alone = _train("demo", out / "runs" / "demo-student-alone", (*common, "teacher=null"))
 
     console.print("[bold]5/6[/] all three on clips of actors that none has seen")
     runs = {"teacher": teacher, "student, taught": taught, "student, alone": alone}

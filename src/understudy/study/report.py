@@ -15,6 +15,7 @@ from understudy.errors import UserError
 from understudy.run import Run, read_json, write_text
 from understudy.study import cast, plots
 from understudy.study.gallery import Gallery, make_gallery
+from understudy.teach.progress import duration
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -203,12 +204,3 @@ def milliseconds(value: float) -> str:
     """Three significant figures: 6.52 ms, 48.1 ms, 1240 ms."""
     digits = 2 if value < 10 else 1 if value < 100 else 0
     return f"{value:.{digits}f}\N{NO-BREAK SPACE}ms"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 42 s, 3 min 5 s, 2 h 10 min."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

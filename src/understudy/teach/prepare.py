@@ -222,7 +222,12 @@ def create_accelerator(recipe: Recipe, run: Run) -> Accelerator:
         project_dir=str(run.path),
     )
     if package:
-        accelerator.init_trackers(run.name, config=_flat(recipe.model_dump(mode="json")))
+        # TensorBoard takes the name for a folder below the run, the others for a project.
+        accelerator.init_trackers(
+            "tensorboard" if train.tracker == "tensorboard" else "understudy",
+            config=_flat(recipe.model_dump(mode="json")),
+            init_kwargs={"wandb": {"name": run.name}, "mlflow": {"run_name": run.name}},
+        )
     return accelerator
 
 
