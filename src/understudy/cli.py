@@ -311,7 +311,8 @@ def _describe_manifest(manifest: Any, out: Path | None) -> None:
         groups = {manifest.records[row].group for row in manifest.rows(split)}
         few, many = min(counts.values()), max(counts.values())
         spread = f"{few} a class" if few == many else f"{few} to {many} a class"
-        print_(f"  {split:<6}{sum(counts.values()):>6} clips ({spread}), {len(groups)} groups")
+        clips = len(manifest.rows(split))
+        print_(f"  {split:<6}{clips:>6} clips ({spread}), {len(groups)} groups")
     if manifest.ignored:
         print_(f"  {len(manifest.ignored)} files are no media and were left out, e.g. "
                f"{manifest.ignored[0]}")  # fmt: skip

@@ -145,7 +145,7 @@ def test_half_precision_file_is_read_into_single(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backbone": "mobilevit_xxxs"}, "timm knows no backbone mobilevit_xxxs. timm has:"),
+        ({"backbone": "mobilevit_xxxs"}, r"no backbone mobilevit_xxxs\. Did you mean mobilevit_xxs\? timm has:"),
         ({"weights": "gone.safetensors"}, "no weight file gone.safetensors"),
         ({"freeze_backbone": True}, "would never learn anything"),
         ({"embedding_dim": 33}, "multiple of 2 x heads"),
@@ -240,5 +240,7 @@ def test_real_imagenet_weights_know_what_they_see(real_data):
 )
 def test_a_value_that_cannot_be_built_with_is_named(options):
     [(option, value)] = options.items()
-    with pytest.raises(UserError, match=f"frames-attention cannot be built with .*{option}={value}"):
+    with pytest.raises(
+        UserError, match=f"frames-attention cannot be built with .*{option}={value}"
+    ):
         create_model("frames-attention", 3, backbone="test_efficientnet", **options)

@@ -16,7 +16,8 @@ from understudy.recipe import Train, dump_recipe
 from understudy.run import Run, open_run
 from understudy.teach import train as loop
 from understudy.teach.progress import Quiet
-from understudy.teach.train import learning_rate, resume, train
+from understudy.teach.schedule import learning_rate
+from understudy.teach.train import resume, train
 
 from .conftest import MODEL, make_recipe
 

@@ -92,7 +92,7 @@ def evaluate_run(
     trained = _trained_on(run, warnings)
     if _is_own(run, manifest):
         source = run.data["manifest"]
-        data = trained or _read_own(run)
+        data = trained or _read_moved(run)
     else:
         source = str(manifest)
         data = _read_other(Path(source), split, warnings)
@@ -140,6 +140,13 @@ def _read_own(run: Run) -> Manifest:
     return read_manifest(
         run.data["manifest"], allow_shared_groups=config.allow_shared_groups, seed=config.seed
     )
+
+
+def _read_moved(run: Run) -> Manifest:
+    try:
+        return _read_own(run)
+    except UserError as error:
+        raise UserError(f"{error} If the data has moved, name it with --data.") from error
 
 
 def _trained_on(run: Run, warnings: list[str]) -> Manifest | None:

@@ -161,6 +161,7 @@ def probe_head(
     """
     import numpy as np
     from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss, make_scorer
     from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 
     absent = sorted(set(range(num_classes)) - set(targets.tolist()))
@@ -168,18 +169,20 @@ def probe_head(
         raise UserError(f"The probe cannot be fitted: class number {absent[0]} has no clip.")
     folds = min(5, len(set(groups)), int(targets.bincount().min()))
     features, labels = embeddings.double().numpy(), targets.numpy()
-    if folds < 2:
-        probe = LogisticRegression(C=10.0, max_iter=2000).fit(features, labels)
-    else:
-        search = GridSearchCV(
-            LogisticRegression(max_iter=2000),
-            {"C": [0.1, 1.0, 10.0, 100.0]},
-            cv=StratifiedGroupKFold(folds, shuffle=True, random_state=0),
-            scoring="neg_log_loss" if folds > 2 else "accuracy",
-            error_score=float("-inf"),
+    probe = LogisticRegression(C=10.0, max_iter=2000)
+    splits = _whole_splits(StratifiedGroupKFold(max(2, folds)), features, labels, groups)
+    if folds >= 2 and splits:
+        surprise = make_scorer(
+            log_loss,
+            greater_is_better=False,
+            response_method="predict_proba",
+            labels=np.arange(num_classes),
         )
-        search.fit(features, labels, groups=np.asarray(groups))
-        probe = cast(LogisticRegression, search.best_estimator_)
+        strengths = {"C": [0.1, 1.0, 10.0, 100.0]}
+        search = GridSearchCV(probe, strengths, cv=splits, scoring=surprise)
+        probe = cast(LogisticRegression, search.fit(features, labels).best_estimator_)
+    else:
+        probe.fit(features, labels)
     head = nn.Linear(embeddings.shape[1], num_classes)
     weight, bias = torch.from_numpy(probe.coef_).float(), torch.from_numpy(probe.intercept_).float()
     if num_classes == 2:  # scikit-learn keeps one row for two classes
@@ -188,6 +191,13 @@ def probe_head(
         head.weight.copy_(weight)
         head.bias.copy_(bias)
     return head.requires_grad_(False)
+
+
+def _whole_splits(folds: Any, features: Any, labels: Any, groups: list[str]) -> list[Any]:
+    """The folds whose training part holds every class; with few groups some do not."""
+    classes = len(set(labels.tolist()))
+    splits = folds.split(features, labels, groups) if len(set(groups)) > 1 else []
+    return [(fit, score) for fit, score in splits if len(set(labels[fit].tolist())) == classes]
 
 
 def _pretrained_config(architecture: str, weights: str | None) -> dict[str, Any]:

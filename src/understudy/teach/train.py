@@ -18,7 +18,6 @@ import json
 import math
 import shlex
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,8 +25,6 @@ import torch
 from accelerate.data_loader import DataLoaderShard
 
 from understudy.errors import UserError
-from understudy.judge.statistics import wilson
-from understudy.models.frames import FramesRecognizer
 from understudy.recipe import Recipe, Train
 from understudy.run import (
     Run,
@@ -39,10 +36,12 @@ from understudy.run import (
     save_weights,
     write_json,
 )
-from understudy.teach.losses import Losses, task_loss, teaching_loss
+from understudy.teach.losses import Losses, teaching_loss
 from understudy.teach.prepare import Lesson, prepare_lesson
 from understudy.teach.progress import Quiet, Reporter
 from understudy.teach.resume import Progress, can_resume, load_state, save_state
+from understudy.teach.schedule import learning_rate
+from understudy.teach.validate import judge_teacher, student_output, validate
 from understudy.types import Batch, Output, Recognizer, Skipped
 
 
@@ -89,7 +88,7 @@ def _begin(run: Run, recipe: Recipe, reporter: Reporter) -> Run:
     write_json(run.path / "environment.json", describe_environment() | {"started": _now()})
     write_json(run.path / "data.json", lesson.describe_data())
     if lesson.teacher is not None:
-        write_json(run.path / "teacher.json", lesson.teacher.facts | {"val": _judge(lesson)})
+        write_json(run.path / "teacher.json", lesson.teacher.facts | {"val": judge_teacher(lesson)})
     return _learn(run, lesson, Progress([], 0, []), reporter)
 
 
@@ -167,7 +166,7 @@ def _epoch(
         "seconds": round(seconds, 3),
         "clips_per_second": round(clips / seconds, 2),
         "train": {name: value / clips for name, value in sums.items()},
-        "val": _validate(lesson),
+        "val": validate(lesson),
     }
     return entry, steps
 
@@ -175,7 +174,7 @@ def _epoch(
 def _loss(lesson: Lesson, student: torch.nn.Module, batch: Batch) -> tuple[Output, Losses]:
     if lesson.targets is not None:
         batch.taught = lesson.targets.teach(batch)
-    output = Output(*_output(lesson, student, batch))
+    output = Output(*student_output(lesson, student, batch))
     losses = teaching_loss(
         Output(output.logits.float(), output.embedding.float()),
         batch.target,
@@ -185,61 +184,6 @@ def _loss(lesson: Lesson, student: torch.nn.Module, batch: Batch) -> tuple[Outpu
         smoothing=lesson.recipe.train.label_smoothing,
     )
     return output, losses
-
-
-def _output(lesson: Lesson, student: torch.nn.Module, batch: Batch) -> Output:
-    if batch.features is None:
-        return student(batch.frames, batch.lengths)
-    frames_student = cast(FramesRecognizer, lesson.accelerator.unwrap_model(student))
-    with lesson.accelerator.autocast():
-        return frames_student.forward_head(batch.features, batch.lengths)
-
-
-@torch.no_grad()
-def _validate(lesson: Lesson) -> dict[str, Any]:
-    """Cross-entropy and top-1 on the validation split, without augmentation or smoothing."""
-    lesson.student.eval()
-    return _measure(lesson, lambda batch: _output(lesson, lesson.student, batch))
-
-
-@torch.no_grad()
-def _judge(lesson: Lesson) -> dict[str, Any] | None:
-    """The teacher's own accuracy on the validation split, so that nobody learns from noise
-    unawares; None where the teacher has no head."""
-    targets, teacher = lesson.targets, lesson.teacher
-    assert targets is not None
-    assert teacher is not None
-    if teacher.facts["head"] == "none":
-        return None
-    scores = _measure(lesson, targets.teach)
-    correct, n = round(scores["top1"] * scores["n"]), scores["n"]
-    low, high = wilson(correct, n)
-    return {"value": scores["top1"], "low": low, "high": high, "n": n, "method": "wilson"}
-
-
-def _measure(lesson: Lesson, recognize: Callable[[Batch], Output]) -> dict[str, Any]:
-    loss = correct = n = 0.0
-    for batch in lesson.val_loader:
-        lesson.skip(batch.skipped)
-        if len(batch) == 0:
-            continue
-        batch = batch.to(lesson.accelerator.device)
-        logits = recognize(batch).logits.float()
-        loss += task_loss(logits, batch.target).item() * len(batch)
-        correct += (logits.argmax(-1) == batch.target).sum().item()
-        n += len(batch)
-    if not n:
-        raise UserError("No validation clip could be read, so there is nothing to choose by.")
-    return {"loss": loss / n, "top1": correct / n, "n": int(n)}
-
-
-def learning_rate(step: int, total_steps: int, train: Train) -> float:
-    """Cosine from `lr` to `min_lr` over all optimiser steps, after a linear warm-up."""
-    warmup = train.warmup_epochs / train.epochs * total_steps
-    if step < warmup:
-        return train.lr * (step + 1) / (warmup + 1)
-    share = min(1.0, (step - warmup) / max(1.0, total_steps - 1 - warmup))
-    return train.min_lr + (train.lr - train.min_lr) * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def _too_small(batch: Batch) -> bool:
