@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from table import Job, frozen_imagenet, parse_arguments, print_tables, run_jobs, slug
-from understudy.data.manifest import complete_splits, write_manifest
+from understudy.data.manifest import complete_splits
+from understudy.data.sources import write_manifest
 from understudy.data.sources.folder import from_folder
 
 STUDENTS = {"mobilevit-xxs": 12, "mobilenetv4": 12}

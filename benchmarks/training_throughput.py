@@ -28,8 +28,9 @@ import torch
 from torch import Tensor
 
 from understudy.data.decode import read_frames, read_timeline
-from understudy.data.manifest import Manifest, read_manifest
+from understudy.data.manifest import Manifest
 from understudy.data.sampling import sample_times
+from understudy.data.sources import read_manifest
 from understudy.data.stage import film_stage
 from understudy.data.transforms import augment
 from understudy.models import create_model

@@ -251,7 +251,8 @@ def data_folder(
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
 ) -> None:
     """A manifest from a tree of pictures, videos or frame folders."""
-    from understudy.data.manifest import complete_splits, write_manifest
+    from understudy.data.manifest import complete_splits
+    from understudy.data.sources import write_manifest
     from understudy.data.sources.folder import from_folder
 
     manifest = from_folder(folder, group_by=group_by, neighbours=neighbours)
@@ -268,7 +269,7 @@ def data_csv(
     allow_shared_groups: SharedGroups = False,
 ) -> None:
     """A manifest from a table, with splits by group where it names none."""
-    from understudy.data.manifest import read_manifest, write_manifest
+    from understudy.data.sources import read_manifest, write_manifest
 
     manifest = read_manifest(table, seed=seed, allow_shared_groups=allow_shared_groups)
     write_manifest(manifest, out)
@@ -281,7 +282,8 @@ def data_check(
     allow_shared_groups: SharedGroups = False,
 ) -> None:
     """Read a manifest, refuse what would mislead, and count what is there."""
-    from understudy.data.manifest import check_manifest, read_manifest
+    from understudy.data.manifest import check_manifest
+    from understudy.data.sources import read_manifest
 
     table = read_manifest(manifest, allow_shared_groups=allow_shared_groups)
     check_manifest(table, allow_shared_groups, files=True)
@@ -296,7 +298,7 @@ def data_stage(
     size: Annotated[int, typer.Option(help="Pixels of the shorter side.")] = 96,
 ) -> None:
     """Film procedural actors: the embedded data set, made on this machine."""
-    from understudy.data.manifest import read_manifest
+    from understudy.data.sources import read_manifest
     from understudy.data.stage import film_stage
 
     film_stage(out, clips=clips, seed=seed, size=size)

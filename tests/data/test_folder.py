@@ -2,7 +2,8 @@
 
 import pytest
 
-from understudy.data.manifest import complete_splits, read_manifest, write_manifest
+from understudy.data.manifest import complete_splits
+from understudy.data.sources import read_manifest, write_manifest
 from understudy.data.sources.folder import from_folder
 from understudy.errors import UserError
 

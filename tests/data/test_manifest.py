@@ -7,13 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.data.manifest import (
-    Manifest,
-    check_manifest,
-    read_manifest,
-    split_by_group,
-    write_manifest,
-)
+from understudy.data.manifest import Manifest, check_manifest, split_by_group
+from understudy.data.sources import read_manifest, write_manifest
 from understudy.data.splitting import deal_groups
 from understudy.errors import UserError
 from understudy.types import Record

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from understudy.data.decode import DecodeError, probe, read_frames, read_timeline
-from understudy.data.manifest import complete_splits, read_manifest
+from understudy.data.manifest import complete_splits
 from understudy.data.sampling import sample_times
+from understudy.data.sources import read_manifest
 from understudy.data.sources.folder import from_folder
 from understudy.data.video import read_video
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from understudy.data.manifest import read_manifest
+from understudy.data.sources import read_manifest
 from understudy.models import create_model
 from understudy.recipe import parse_recipe
 from understudy.run import Run, create_run, save_weights, write_json

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from understudy.data.decode import read_frames
-from understudy.data.manifest import read_manifest
+from understudy.data.sources import read_manifest
 from understudy.data.transforms import prepare
 from understudy.errors import UserError
 from understudy.judge.evaluate import evaluate_run, evaluation_path, predict_loader

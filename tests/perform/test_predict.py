@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from understudy.data.loader import make_loader
-from understudy.data.manifest import read_manifest
+from understudy.data.sources import read_manifest
 from understudy.errors import UserError
 from understudy.models import create_model
 from understudy.perform.predict import FilePrediction, lines, predict

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from understudy.data.manifest import Manifest, read_manifest
+from understudy.data.manifest import Manifest
+from understudy.data.sources import read_manifest
 from understudy.judge.metrics import compute_metrics
 from understudy.judge.predictions import Predictions
 from understudy.recipe import parse_recipe

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from understudy.data.loader import ClipDataset, Sample
-from understudy.data.manifest import read_manifest
+from understudy.data.sources import read_manifest
 from understudy.errors import UserError
 from understudy.judge.predictions import read_predictions
 from understudy.run import Run, read_json, write_json

@@ -2,7 +2,7 @@ import torch
 from torch import Tensor, nn
 
 from understudy.data.loader import make_loader
-from understudy.data.manifest import read_manifest
+from understudy.data.sources import read_manifest
 from understudy.models import create_model
 from understudy.recipe import Augment
 from understudy.teach.targets import TargetCache, cache_key, worth_caching

@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -261,6 +262,15 @@ def test_loss_that_is_no_number_stops_with_advice(clips, tmp_path, monkeypatch):
     ):
         train(make_recipe(clips), tmp_path / "run")
     assert not (tmp_path / "run").exists(), "a run without one good epoch is in nobody's way"
+
+
+def test_single_pictures_are_no_batches(clips, tmp_path):
+    table = clips.parent / "pictures.csv"
+    text = clips.read_text(encoding="utf-8")
+    table.write_text(re.sub(r"(clips/\d+),", r"\1/000.png,", text), encoding="utf-8")
+    with pytest.raises(UserError, match=r"single picture\. Set train\.batch_size=2 or more"):
+        train(make_recipe(table, train={"batch_size": 1}), tmp_path / "run")
+    assert len(train(make_recipe(table, train={"epochs": 1}), tmp_path / "run").history) == 1
 
 
 def test_teacher_whose_head_was_never_trained_is_refused(clips, teacher_run, tmp_path):

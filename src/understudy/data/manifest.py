@@ -1,4 +1,4 @@
-"""The table of clips: read, write, check, split by group.
+"""The table of clips: what it holds, how it is checked and split by group.
 
 A manifest holds one row per clip. `group` is the person or the source video; figures are honest
 only when no group stands in two splits, so that is checked whenever a manifest is read.
@@ -100,39 +100,15 @@ def labels_of(record: Record) -> tuple[str, ...]:
     return record.label if isinstance(record.label, tuple) else (record.label,)
 
 
-def read_manifest(
-    path: str | Path, *, allow_shared_groups: bool = False, seed: int = 0
-) -> Manifest:
-    """Read a table (CSV or Parquet) or a folder with one sub-folder per class, and check it.
-
-    Where no row names a split, whole groups are dealt into train, val and test (60, 20 and 20 per
-    cent) with `seed`. Where there is a train split but no val split, val is carved from train, a
-    fifth of it, again by whole groups; a given test split is kept as it is. A row without a group
-    is a group of its own.
-
-    Raises UserError for anything that is wrong with the table.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise UserError(f"There is no manifest {path}: neither a table nor a folder.")
-    if path.is_dir():
-        from understudy.data.sources.folder import from_folder
-
-        manifest = from_folder(path)
-    else:
-        from understudy.data.sources.table import from_table
-
-        manifest = from_table(path)
-    try:
-        return complete_splits(manifest, allow_shared_groups=allow_shared_groups, seed=seed)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-
-
 def complete_splits(
     manifest: Manifest, *, allow_shared_groups: bool = False, seed: int = 0
 ) -> Manifest:
-    """Give every row a split, as `read_manifest` says, and check the result."""
+    """Give every row a split, and check the result.
+
+    Where no row names a split, whole groups are dealt into train, val and test (60, 20 and 20 per
+    cent) with `seed`. Where there is a train split but no val split, val is carved from train, a
+    fifth of it, again by whole groups; a given test split is kept as it is. Raises UserError.
+    """
     without = sum(not row.split for row in manifest.records)
     if without and without < len(manifest):
         raise UserError(
@@ -147,17 +123,6 @@ def complete_splits(
         manifest = _deal(manifest, manifest.rows("train"), {"train": 0.8, "val": 0.2}, seed)
         check_manifest(manifest, allow_shared_groups)
     return manifest
-
-
-def write_manifest(manifest: Manifest, path: str | Path) -> None:
-    """Write a table, CSV or Parquet by its suffix, extra columns included.
-
-    Paths are written relative to the table's folder where the media lie below it, else absolute.
-    Raises UserError for another suffix.
-    """
-    from understudy.data.sources.table import write_table
-
-    write_table(manifest, Path(path))
 
 
 def check_manifest(

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from understudy.data.loader import make_loader
-from understudy.data.manifest import Manifest, read_manifest
+from understudy.data.manifest import Manifest
+from understudy.data.sources import read_manifest
 from understudy.errors import UserError, nearest
 from understudy.judge.metrics import compute_metrics
 from understudy.judge.predictions import Predictions, read_predictions, some_of

@@ -60,7 +60,8 @@ def pixel_statistics(backbone: nn.Module) -> tuple[tuple[float, ...], tuple[floa
 
 
 def _from_hub(name: str) -> nn.Module:
-    config = timm.create_model(name, num_classes=0, pretrained=False).pretrained_cfg
+    plain = timm.create_model(name, num_classes=0, pretrained=False)
+    config = cast(dict[str, Any], plain.pretrained_cfg)
     try:
         return timm.create_model(name, num_classes=0, pretrained=True)
     except Exception as error:  # the hub client raises a dozen kinds; all mean "not to be had"

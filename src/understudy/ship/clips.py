@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from understudy.data.loader import ClipDataset
-from understudy.data.manifest import read_manifest
+from understudy.data.sources import read_manifest
 from understudy.errors import UserError
 from understudy.run import Run
 from understudy.types import Skipped

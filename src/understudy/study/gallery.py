@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from understudy.data.loader import ClipDataset
-from understudy.data.manifest import Manifest, read_manifest
+from understudy.data.manifest import Manifest
+from understudy.data.sources import read_manifest
 from understudy.errors import UserError
 from understudy.judge.predictions import Predictions, read_predictions
 from understudy.run import Run

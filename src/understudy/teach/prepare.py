@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from understudy.data.loader import EpochSampler, clip_seconds, make_loader
-from understudy.data.manifest import Manifest, read_manifest
+from understudy.data.manifest import Manifest
+from understudy.data.sources import read_manifest
 from understudy.errors import UserError
 from understudy.models import create_model, model_options
 from understudy.models.backbones import CHECKPOINT

@@ -102,6 +102,7 @@ def _learn(run: Run, lesson: Lesson, progress: Progress, reporter: Reporter) -> 
         reporter.start(train.epochs - len(history), len(lesson.sampler))
         for epoch in range(len(history), train.epochs):
             if _out_of_patience(history, train):
+                reporter.note(f"stopped early: no better epoch for {train.patience}")
                 break
             entry, steps = _epoch(lesson, student, optimizer, epoch, steps, reporter)
             entry["best"] = _is_best(entry, history)
@@ -154,6 +155,11 @@ def _epoch(
             steps += accelerator.sync_gradients
         _add(sums, output, losses, batch)
         reporter.advance(len(batch))
+    if not sums and recipe.train.batch_size == 1:
+        raise UserError(
+            "train.batch_size is 1, but batch normalisation cannot learn from a single picture. "
+            "Set train.batch_size=2 or more."
+        )
     if not sums:
         raise UserError("No training clip could be read in this epoch.")
     seconds = time.perf_counter() - started

@@ -1,1 +1,43 @@
-"""One short file per kind of data set on disk; each gives a Manifest."""
+"""Data sets on disk -> `Manifest`: one short file per kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from understudy.data.manifest import Manifest, complete_splits
+from understudy.data.sources.folder import from_folder
+from understudy.data.sources.table import from_table, write_table
+from understudy.errors import UserError
+
+__all__ = ["from_folder", "from_table", "read_manifest", "write_manifest"]
+
+
+def read_manifest(
+    path: str | Path, *, allow_shared_groups: bool = False, seed: int = 0
+) -> Manifest:
+    """Read a table (CSV or Parquet) or a folder with one sub-folder per class, and check it.
+
+    Splits are completed as `complete_splits` says. A row without a group is a group of its own.
+
+    Raises UserError for anything that is wrong with the table.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"There is no manifest {path}: neither a table nor a folder.")
+    if path.is_dir():
+        manifest = from_folder(path)
+    else:
+        manifest = from_table(path)
+    try:
+        return complete_splits(manifest, allow_shared_groups=allow_shared_groups, seed=seed)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def write_manifest(manifest: Manifest, path: str | Path) -> None:
+    """Write a table, CSV or Parquet by its suffix, extra columns included.
+
+    Paths are written relative to the table's folder where the media lie below it, else absolute.
+    Raises UserError for another suffix.
+    """
+    write_table(manifest, Path(path))

@@ -69,7 +69,7 @@ def from_table(path: Path) -> Manifest:
 
 
 def write_table(manifest: Manifest, path: Path) -> None:
-    """Write a manifest; see `understudy.data.manifest.write_manifest`."""
+    """Write a manifest; see `understudy.data.sources.write_manifest`."""
     rows = [
         {
             "path": _relative(manifest.path_of(number), path.absolute().parent),
