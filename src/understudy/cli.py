@@ -30,6 +30,23 @@ SharedGroups = Annotated[
 _READABLE = "Give videos, pictures or folders of them; what is damaged must be copied or made anew."
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib import metadata
+
+        print_(metadata.version("understudy"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say it.")
+    ] = False,
+) -> None:
+    """Teach small action recognisers from big frozen models, compare them honestly, ship them."""
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Where films, runs and the page go.")] = Path("demo"),

@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -135,7 +136,14 @@ def test_killed_process_loses_one_epoch_at_most(clips, tmp_path):
     (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
     place = tmp_path / "killed"
     command = [sys.executable, "-m", "understudy.cli", "train", str(tmp_path / "recipe.yaml")]
-    process = subprocess.Popen([*command, "--out", str(place)], stderr=subprocess.PIPE, text=True)
+    # As many threads as here: sums in another order differ in their last bits.
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    process = subprocess.Popen(
+        [*command, "--out", str(place)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | threads,
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("epoch   2"):
@@ -406,3 +414,12 @@ def test_bf16_trains(clips, tmp_path):
     run = train(make_recipe(clips, train={"epochs": 2, "precision": "bf16"}), tmp_path / "run")
     assert all(math.isfinite(entry["train"]["loss"]) for entry in run.history)
     assert run.load_model().head[0].weight.dtype == torch.float32  # pyright: ignore
+
+
+def test_resumes_from_any_folder(clips, tmp_path, monkeypatch):
+    monkeypatch.chdir(clips.parent)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_recipe(Path(clips.name)), tmp_path / "run", reporter=Interrupt(45))
+    monkeypatch.chdir(tmp_path)
+    whole = train(make_recipe(clips), tmp_path / "whole")
+    assert_same(weights(whole), weights(resume(tmp_path / "run")))

@@ -51,6 +51,7 @@ def train(recipe: Recipe, path: str | Path, *, reporter: Reporter | None = None)
     Raises UserError for whatever is wrong with the recipe, the data or the machine, most of it
     before the first step.
     """
+    recipe = _anchored(recipe)
     run = create_run(Path(path), recipe)
     try:
         return _begin(run, recipe, reporter or Quiet())
@@ -58,6 +59,21 @@ def train(recipe: Recipe, path: str | Path, *, reporter: Reporter | None = None)
         if not (run.path / "history.json").exists():
             discard_run(run)  # a run in which nothing was learned leaves nothing in the way
         raise
+
+
+def _anchored(recipe: Recipe) -> Recipe:
+    """The recipe with absolute paths, so that its run can be resumed from any folder."""
+
+    def absolute(path: str) -> str:
+        return str(Path(path).resolve()) if Path(path).exists() else path
+
+    data = recipe.data.model_copy(update={"manifest": absolute(recipe.data.manifest)})
+    changes: dict[str, Any] = {"data": data}
+    if recipe.teacher is not None:
+        places = {"path": recipe.teacher.path, "weights_file": recipe.teacher.weights_file}
+        known = {name: absolute(place) for name, place in places.items() if place is not None}
+        changes["teacher"] = recipe.teacher.model_copy(update=known)
+    return recipe.model_copy(update=changes)
 
 
 def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
