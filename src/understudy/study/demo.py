@@ -132,10 +132,12 @@ def _closing_table(
 
 def _verdict(comparison: dict[str, Any]) -> str:
     low, high = comparison["low"], comparison["high"]
-    sure = "the interval holds 0: no difference is shown" if low <= 0 <= high else "a difference"
+    sure = "no difference is shown" if low <= 0 <= high else "these two runs differ"
+    p = "p < 0.001" if comparison["p"] < 0.001 else f"p = {comparison['p']:.3f}"
     return (
         f"Taught minus alone: {comparison['difference']:+.3f} [{low:+.3f}, {high:+.3f}], "
-        f"McNemar p = {comparison['p']:.3f}, n = {comparison['n']}, one seed ({sure})."
+        f"McNemar {p}, n = {comparison['n']}: {sure}. "
+        "One seed each; another seed may tell another story."
     )
 
 
