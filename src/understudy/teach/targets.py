@@ -52,10 +52,6 @@ class TargetCache:
             embedding=torch.stack([view[row][1] for row in rows]).to(device),
         )
 
-    def knows(self, rows: list[int], view: int | None) -> bool:
-        """Whether the teacher need not run for these rows."""
-        return all(row in self._view(view) for row in rows)
-
     def flush(self) -> None:
         """Write what is new. Called between epochs, so that a resumed run reads the same values."""
         if self.folder is None:
