@@ -7,7 +7,7 @@ F features of one frame.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,22 @@ class Output(NamedTuple):
 
     logits: Tensor
     embedding: Tensor
+
+
+class Inherited(NamedTuple):
+    """How one layer of a model came from another model's weights.
+
+    how: "exact" when the layer computes what its source does, "approximate" when it is the nearest
+    that its shape allows, "noise" when nothing was taken and it starts as a new model does. energy:
+    share of the source's squared weights that an approximation keeps, 0 to 1; None where that says
+    nothing. note: what was done, in a few words, or why nothing could be taken.
+    """
+
+    layer: str
+    how: Literal["exact", "approximate", "noise"]
+    source: str | None = None
+    energy: float | None = None
+    note: str = ""
 
 
 class Skipped(NamedTuple):
@@ -124,8 +140,13 @@ class StreamingRecognizer(Recognizer):
     """A recogniser that can also read a clip frame by frame.
 
     The state goes in and comes out, because hidden module state exports without an error and then
-    silently forgets everything. Stepping through a clip ends at what `forward` gives for it.
+    silently forgets everything. Stepping through a clip gives, after every frame, what `forward`
+    gives for the frames so far; of these only the latest `stream_frames` where that is a number.
     """
+
+    stream_frames: int | None = None
+    """How many of the latest frames an output depends on; None: all since `init_state`, so that a
+    stream without an end has to begin anew now and then. `perform/stream.py` sees to that."""
 
     def init_state(self, batch_size: int) -> State:
         """The state before the first frame, on the model's device."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import timm
-from torch import nn
+from torch import Tensor, nn
 
 from understudy.errors import UserError, nearest
 from understudy.models.small_cnn import WIDTHS, SmallCNN
@@ -34,7 +34,11 @@ def create_backbone(name: str, weights: str) -> tuple[nn.Module, int]:
         hint = f" timm has: {', '.join(close)}, ..." if close else ""
         hint = nearest(name, [*WIDTHS, *timm.list_models()]) + hint
         raise UserError(f"timm knows no backbone {name}.{hint}")
-    backbone = _from_hub(name) if weights == HUB else timm.create_model(name, num_classes=0)
+    backbone = (
+        from_hub(name, "model.options.weights=PATH", "model.options.weights=random")
+        if weights == HUB
+        else timm.create_model(name, num_classes=0)
+    )
     if weights not in (RANDOM, HUB, CHECKPOINT):
         _load_local(backbone, name, Path(weights))
     features = getattr(backbone, "head_hidden_size", None) or backbone.num_features
@@ -59,7 +63,12 @@ def pixel_statistics(backbone: nn.Module) -> tuple[tuple[float, ...], tuple[floa
     )
 
 
-def _from_hub(name: str) -> nn.Module:
+def from_hub(name: str, local: str, random: str) -> nn.Module:
+    """One of timm's networks with its pretrained weights and no classifier.
+
+    Raises UserError where they cannot be fetched. It names two ways out, the recipe's settings for
+    a `local` file and for starting from noise (`random`).
+    """
     plain = timm.create_model(name, num_classes=0, pretrained=False)
     config = cast(dict[str, Any], plain.pretrained_cfg)
     try:
@@ -69,24 +78,26 @@ def _from_hub(name: str) -> nn.Module:
         raise UserError(
             f"The weights of {name} could not be fetched ({type(error).__name__}). They are the "
             f"file model.safetensors of {source} on the Hugging Face hub. Fetch that file on a "
-            "machine with a network, copy it here and give its path: "
-            "model.options.weights=PATH. Or train from noise: model.options.weights=random."
+            f"machine with a network, copy it here and give its path: {local}. Or train from "
+            f"noise: {random}."
         ) from error
 
 
-def _load_local(backbone: nn.Module, name: str, path: Path) -> None:
+def read_weights(path: Path, takes: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. Raises UserError, saying what the setting `takes`."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if not path.is_file():
-        raise UserError(
-            f"There is no weight file {path}. weights takes random, hub or the path of a "
-            "safetensors file."
-        )
+        raise UserError(f"There is no weight file {path}. {takes}")
     try:
-        found = load_file(path)
+        return load_file(path)
     except SafetensorError as error:
         raise UserError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def _load_local(backbone: nn.Module, name: str, path: Path) -> None:
+    found = read_weights(path, "weights takes random, hub or the path of a safetensors file.")
     expected = backbone.state_dict()
     # The classifier of the old task is the only part that may be left behind.
     kept = {

@@ -2,7 +2,7 @@
 
     frames (B, T, 3, H, W) uint8 -> backbone -> features (B, T, F)
       -> Linear, LayerNorm, GELU, Dropout -> tokens (B, T, E)
-      -> temporal head (average, attention) -> embedding (B, E)
+      -> temporal head (average, attention, tcn, gru) -> embedding (B, E)
       -> Linear, ReLU, Dropout, Linear -> logits (B, K)
 
 One family covers the MobileViT student with temporal attention pooling, the MobileNet students and
@@ -16,7 +16,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from understudy.errors import UserError
+from understudy.errors import UserError, nearest
 from understudy.models.backbones import (
     RANDOM,
     create_backbone,
@@ -24,15 +24,16 @@ from understudy.models.backbones import (
     pixel_statistics,
 )
 from understudy.models.layers import Normalize, time_mask
-from understudy.models.temporal import create_temporal_head
-from understudy.types import Output, Recognizer
+from understudy.models.temporal import TEMPORAL_HEADS, create_temporal_head
+from understudy.types import Output, State, StreamingRecognizer
 
 
-class FramesRecognizer(Recognizer):
+class FramesRecognizer(StreamingRecognizer):
     """A backbone per frame, a projection, a temporal head, a classifier.
 
     The embedding is what the temporal head gives: train it in a teacher's space by setting
-    `embedding_dim` to the teacher's.
+    `embedding_dim` to the teacher's. The state of a stream is the temporal head's; `stream_frames`
+    is `window` for `attention`, which looks at no more of a clip than that.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class FramesRecognizer(Recognizer):
         num_classes: int,
         *,
         backbone: str = "mobilevit_xxs",
-        temporal: Literal["average", "attention"] = "attention",
+        temporal: Literal["average", "attention", "tcn", "gru"] = "attention",
         weights: str = RANDOM,
         freeze_backbone: bool = False,
         embedding_dim: int = 512,
@@ -48,6 +49,9 @@ class FramesRecognizer(Recognizer):
         heads: int = 4,
         dropout: float = 0.1,
         positions: bool = True,
+        window: int = 64,
+        layers: int = 3,
+        kernel: int = 3,
         input_size: int = 224,
         mean: tuple[float, float, float] | None = None,
         std: tuple[float, float, float] | None = None,
@@ -58,8 +62,20 @@ class FramesRecognizer(Recognizer):
                 f"freeze_backbone with random weights: {backbone} would never learn anything. "
                 "Give weights=hub or weights=PATH, or leave it unfrozen."
             )
-        if embedding_dim % (2 * heads):
+        if temporal not in TEMPORAL_HEADS:
+            raise UserError(
+                f"There is no temporal head {temporal}.{nearest(temporal, TEMPORAL_HEADS)} "
+                f"Heads: {', '.join(TEMPORAL_HEADS)}."
+            )
+        if temporal == "attention" and embedding_dim % (2 * heads):
             raise UserError(f"embedding_dim {embedding_dim} must be a multiple of 2 x heads.")
+        for option, value, least in (
+            ("window", window, 1),
+            ("layers", layers, 1),
+            ("kernel", kernel, 2),  # one frame alone would be no convolution over time
+        ):
+            if value < least:
+                raise UserError(f"{option} is {value}; it must be at least {least}.")
         self.backbone, self.num_features = create_backbone(backbone, weights)
         default_mean, default_std = pixel_statistics(self.backbone)
         self.normalize = Normalize(tuple(mean or default_mean), tuple(std or default_std))
@@ -70,7 +86,14 @@ class FramesRecognizer(Recognizer):
             nn.Dropout(dropout),
         )
         self.temporal = create_temporal_head(
-            temporal, embedding_dim, heads=heads, dropout=dropout, positions=positions
+            temporal,
+            embedding_dim,
+            dropout=dropout,
+            heads=heads,
+            positions=positions,
+            window=window,
+            layers=layers,
+            kernel=kernel,
         )
         self.head = nn.Sequential(
             nn.Linear(embedding_dim, hidden_dim),
@@ -80,6 +103,8 @@ class FramesRecognizer(Recognizer):
         )
         self.input_size = input_size
         self.clip_frames = None
+        self.stream_frames = self.temporal.stream_frames
+        self.embedding_dim = embedding_dim
         self.frozen_backbone = freeze_backbone
         if freeze_backbone:
             freeze(self.backbone)
@@ -120,6 +145,16 @@ class FramesRecognizer(Recognizer):
             mask = time_mask(lengths, time)
         embedding = self.temporal(self.projection(features), mask)
         return Output(logits=self.head(embedding), embedding=embedding)
+
+    def init_state(self, batch_size: int) -> State:
+        """What the temporal head remembers: see `temporal.py` and `tcn.py`."""
+        like = next(self.projection.parameters())
+        return self.temporal.init_state(batch_size, self.embedding_dim, like)
+
+    def step(self, frame: Tensor, state: State) -> tuple[Output, State]:
+        token = self.projection(self._encode(frame))
+        embedding, state = self.temporal.step(token, state)
+        return Output(logits=self.head(embedding), embedding=embedding), state
 
     def _encode(self, pixels: Tensor) -> Tensor:
         normalised = self.normalize(pixels).contiguous(memory_format=torch.channels_last)

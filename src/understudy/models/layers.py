@@ -32,6 +32,12 @@ def time_mask(lengths: Tensor, frames: int) -> Tensor:
     return torch.arange(frames, device=lengths.device) < lengths[:, None]
 
 
+def last_real(values: Tensor, mask: Tensor) -> Tensor:
+    """Of (B, T, C) the row (B, C) at each clip's last real frame."""
+    last = mask.sum(1) - 1
+    return values.gather(1, last[:, None, None].expand(-1, 1, values.shape[2]))[:, 0]
+
+
 def sinusoidal_positions(
     frames: int, width: int, device: torch.device | None = None, first: int = 0
 ) -> Tensor:
