@@ -8,17 +8,32 @@ from functools import partial
 from typing import Any
 
 from understudy.errors import UserError, nearest
+from understudy.models.attention_cnn import AttentionCNN
+from understudy.models.c3d import C3D
 from understudy.models.frames import FramesRecognizer
+from understudy.models.rvit import RViT
+from understudy.models.rvit_image import RViTImage
 from understudy.types import Recognizer
 
 __all__ = ["create_model", "list_models", "model_options"]
 
 _MODELS: dict[str, Callable[..., Recognizer]] = {
+    "cnn-attention": AttentionCNN,
+    "cnn-plain": partial(AttentionCNN, attention="none"),
+    "c3d": C3D,
+    "c3d-mc3": partial(C3D, relative="mc3"),
+    "c3d-mc4": partial(C3D, relative="mc4"),
+    "c3d-mc5": partial(C3D, relative="mc5"),
+    "c3d-sp": partial(C3D, relative="sp"),
     "frames-attention": partial(FramesRecognizer, temporal="attention"),
     "frames-average": partial(FramesRecognizer, temporal="average"),
+    "frames-gru": partial(FramesRecognizer, temporal="gru"),
+    "frames-tcn": partial(FramesRecognizer, temporal="tcn"),
     "mobilenetv3": partial(FramesRecognizer, backbone="mobilenetv3_small_100"),
     "mobilenetv4": partial(FramesRecognizer, backbone="mobilenetv4_conv_small"),
     "mobilevit-xxs": partial(FramesRecognizer, backbone="mobilevit_xxs"),
+    "rvit": RViT,
+    "rvit-image": RViTImage,
 }
 
 
