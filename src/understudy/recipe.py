@@ -61,6 +61,19 @@ class Augment(Section):
         )
 
 
+class Pseudo(Section):
+    """Pseudo-clips: in training, a camera moves over each picture for `data.frames` frames; outside
+    training it stands still for as many. Videos stay as they are."""
+
+    pan: Share = 0.5
+    """Of the camera that, where this section is given, moves over pictures in training: how far it
+    may leave the middle, as a share of the room between its window and the picture's edge. Without
+    zoom a square picture leaves no room."""
+    zoom: Annotated[float, Field(ge=1, le=4)] = 1.2
+    """How much closer than the whole picture the camera may come."""
+    rotation_degrees: Annotated[float, Field(ge=0, le=45)] = 5.0
+
+
 class Data(Section):
     """Which clips, which of their frames, at which size."""
 
@@ -73,6 +86,7 @@ class Data(Section):
     stride_s: Positive | None = None
     """Seconds between two frames; for dense sampling."""
     augment: Augment = Augment()
+    pseudo: Pseudo | None = None
     seed: int = 0
     """Seed of the split and of every augmentation draw; apart from the seed of training, so that
     several students can see the same pixels."""
@@ -91,11 +105,30 @@ class Data(Section):
         return self
 
 
+class Start(Section):
+    """What a student starts from instead of noise. The run's `start.json` lists every layer."""
+
+    run: str | None = None
+    """A trained run. Its layers are taken as they are; a lighter relative of C3D gets those of a
+    trained C3D transplanted."""
+    checkpoint: str = "best"
+    vit: str | None = None
+    """For `rvit` and `rvit-image`: a vision transformer of timm, `hub:NAME` or the path of a
+    safetensors file. Its width and patch size must be the student's."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Start:
+        if (self.run is None) == (self.vit is None):
+            raise ValueError("give either run or vit; they are two kinds of source")
+        return self
+
+
 class Model(Section):
     """Which architecture. `options` are the keyword arguments of `create_model`."""
 
     name: str = "mobilevit-xxs"
     options: dict[str, Any] = {}
+    start: Start | None = None
 
 
 class Teacher(Section):

@@ -5,6 +5,7 @@ runs/<name>/
   environment.json     versions, device, commit, command, start and end
   data.json            classes, clips per split, what was skipped and why
   teacher.json         who taught, with which weights and which head; absent without a teacher
+  start.json           layer by layer, what was taken from other weights; absent without a start
   history.json         one entry per epoch: every part of the loss, metrics, learning rate
   checkpoints/         best, final, epoch_010, ... .safetensors
   resume/              optimiser state of the last finished epoch
@@ -68,6 +69,12 @@ class Run:
     @property
     def teacher(self) -> dict[str, Any] | None:
         path = self.path / "teacher.json"
+        return read_json(path) if path.exists() else None
+
+    @property
+    def start(self) -> dict[str, Any] | None:
+        """source and layers: how each layer came from other weights; None after noise."""
+        path = self.path / "start.json"
         return read_json(path) if path.exists() else None
 
     @property
@@ -141,7 +148,7 @@ def create_run(path: Path, recipe: Recipe) -> Run:
 
 def discard_run(run: Run) -> None:
     """Take back a run directory that `create_run` made and nothing was trained in."""
-    for name in ("recipe.yaml", "environment.json", "data.json", "teacher.json"):
+    for name in ("recipe.yaml", "environment.json", "data.json", "teacher.json", "start.json"):
         (run.path / name).unlink(missing_ok=True)
     for folder in (run.path / "checkpoints", run.path / "resume", run.path):
         with contextlib.suppress(OSError):  # somebody keeps files of their own there

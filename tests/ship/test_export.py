@@ -252,7 +252,17 @@ def test_a_run_on_pictures_takes_one_frame(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mobilevit-xxs", "mobilenetv4", "mobilenetv3", "frames-average"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mobilevit-xxs",
+        "mobilenetv4",
+        "mobilenetv3",
+        "frames-average",
+        "frames-tcn",
+        "frames-gru",
+    ],
+)
 def test_the_students_export(name: str, tmp_path: Path) -> None:
     from understudy.models import create_model
     from understudy.ship.parity import awkward_probes, compare

@@ -37,8 +37,9 @@ def accuracy_on_test_clips(
     return metrics["top1"]["value"]
 
 
-def test_time_positions_tell_a_word_from_its_mirror_image(real_data, tmp_path):
-    assert accuracy_on_test_clips(real_data, tmp_path, "frames-attention", {}) >= 0.90
+@pytest.mark.parametrize("name", ["frames-attention", "frames-tcn", "frames-gru"])
+def test_order_of_frames_tells_a_word_from_its_mirror_image(real_data, tmp_path, name):
+    assert accuracy_on_test_clips(real_data, tmp_path, name, {}) >= 0.90
 
 
 @pytest.mark.parametrize(

@@ -174,9 +174,11 @@ def backbone_file(folder: Path) -> Path:
     return file
 
 
-def test_features_computed_once_train_the_same_head(clips, tmp_path, monkeypatch):
+@pytest.mark.parametrize("head", ["attention", "tcn", "gru"])
+def test_features_computed_once_train_the_same_head(head, clips, tmp_path, monkeypatch):
     frozen = {"weights": str(backbone_file(tmp_path)), "freeze_backbone": True, "dropout": 0.0}
-    recipe = make_recipe(clips, model={"options": {**MODEL, **frozen}}, train={"epochs": 3})
+    options = {**MODEL, **frozen, "temporal": head}
+    recipe = make_recipe(clips, model={"options": options}, train={"epochs": 3})
     fast = train(recipe, tmp_path / "fast")
     monkeypatch.setattr("understudy.teach.prepare._reuse_features", lambda *_: None)
     slow = train(recipe, tmp_path / "slow")

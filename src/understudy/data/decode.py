@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -29,7 +29,7 @@ from understudy.data.media import (
 from understudy.data.pictures import is_picture, probe_picture, read_picture
 from understudy.data.sampling import Timeline
 from understudy.data.transforms import resize_short_side
-from understudy.data.video import probe_video, read_video
+from understudy.data.video import probe_video, read_video, stream_video
 
 __all__ = [
     "MEDIA_SUFFIXES",
@@ -41,6 +41,7 @@ __all__ = [
     "probe",
     "read_frames",
     "read_timeline",
+    "stream_frames",
 ]
 
 FOLDER_FPS = 25.0
@@ -115,6 +116,22 @@ def read_frames(
     if len(sizes) > 1:
         raise DecodeError(path, f"its frames differ in size: {sorted(sizes)}")
     return torch.stack(frames)
+
+
+def stream_frames(path: str | Path, step_s: float | None) -> Iterator[tuple[float, Tensor]]:
+    """The frames of a video one by one, in constant memory, whatever its length.
+
+    step_s: seconds from one frame to the next, None for every frame. Yields (seconds since the
+    first frame, (3, H, W) uint8 RGB): the frame on screen in the middle of each step, which over
+    one clip are the frames of `uniform` sampling, and never the same frame twice. Raises
+    DecodeError for anything but a video, and when a frame is damaged.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise DecodeError(path, "a folder, not a video")
+    if _is_picture(path):
+        raise DecodeError(path, "a picture, not a video")
+    yield from stream_video(path, step_s)
 
 
 def natural_key(path: Path) -> tuple[list[tuple[int, str]], str]:

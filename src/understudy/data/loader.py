@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from understudy.data.decode import DecodeError, read_frames, read_timeline
 from understudy.data.manifest import Manifest, labels_of
+from understudy.data.pseudo import held, picture_side, pseudo_clip
 from understudy.data.sampling import sample_times
 from understudy.data.transforms import augment, draw_seed, prepare
 from understudy.recipe import Data
@@ -37,31 +38,47 @@ class Sample(NamedTuple):
     view: int | None
 
 
+class _Decoded(NamedTuple):
+    """Decoded frames before augmentation, (T, 3, H, W) uint8, and whether they are one still."""
+
+    frames: Tensor
+    is_picture: bool
+
+
 class ClipDataset(Dataset):
     """Clips of a manifest by (row, view): a `Sample`, or a `Skipped` where one cannot be read."""
 
     def __init__(self, manifest: Manifest, config: Data, *, augmented: bool) -> None:
         self.manifest = manifest
         self.config = config
-        self._short_side = _decoded_side(config) if augmented else config.size
-        self._kept: dict[int, Tensor] = {}
+        self._short_side = self._picture_side = config.size
+        if augmented:
+            self._short_side = self._picture_side = _decoded_side(config)
+            if config.pseudo is not None:
+                self._picture_side = picture_side(self._short_side, config.pseudo)
+        self._kept: dict[int, _Decoded] = {}
         self._kept_bytes = 0
 
     def __getitem__(self, key: Key) -> Sample | Skipped:
         row, view = key
         try:
-            frames = self._frames(row, view)
+            frames, is_picture = self._decoded(row, view)
         except DecodeError as error:
             return Skipped(row, self.manifest.records[row].path, error.reason)
-        size, config = self.config.size, self.config.augment
+        config = self.config
+        pseudo = config.pseudo if is_picture else None
         if view is None:
-            frames = prepare(frames, size)
+            frames = prepare(frames, config.size)
+            if pseudo is not None:
+                frames = held(frames, config.frames)
         else:
-            frames = augment(frames, size, config, seed=self.config.seed, record=row, view=view)
+            draw = {"seed": config.seed, "record": row, "view": view}
+            if pseudo is not None:
+                frames = pseudo_clip(frames[0], config.frames, self._short_side, pseudo, **draw)
+            frames = augment(frames, config.size, config.augment, **draw)
         return Sample(frames, self._target(row), row, view)
 
-    def _frames(self, row: int, view: int | None) -> Tensor:
-        """The decoded frames, before augmentation; (T, 3, H, W) uint8."""
+    def _decoded(self, row: int, view: int | None) -> _Decoded:
         if row in self._kept:
             return self._kept[row]
         generator = None
@@ -69,18 +86,21 @@ class ClipDataset(Dataset):
             generator = torch.Generator()
             generator.manual_seed(draw_seed("sampling", self.config.seed, row, view))
         path, record = self.manifest.path_of(row), self.manifest.records[row]
+        timeline = read_timeline(path, record.start_s, record.end_s)
         times_s = sample_times(
             self.config.sampling,
             self.config.frames,
-            read_timeline(path, record.start_s, record.end_s),
+            timeline,
             stride_s=self.config.stride_s,
             generator=generator,
         )
-        frames = read_frames(path, times_s, short_side=self._short_side)
+        short_side = self._picture_side if timeline.is_picture else self._short_side
+        frames = read_frames(path, times_s, short_side=short_side)
+        decoded = _Decoded(frames, timeline.is_picture)
         if generator is None and self._kept_bytes + frames.nbytes <= self.config.memory_mb * 2**20:
-            self._kept[row] = frames
+            self._kept[row] = decoded
             self._kept_bytes += frames.nbytes
-        return frames
+        return decoded
 
     def _target(self, row: int) -> Tensor:
         target = self.manifest.target_of(row)
@@ -156,7 +176,7 @@ def make_loader(
     `loader.sampler.set_epoch(epoch)`, or by `loader.set_epoch(epoch)` on a loader that accelerate
     prepared: it hides the sampler, and counts epochs from 0 by itself where it is not told.
     """
-    varied = augment and (config.augment.active or not _is_fixed(config.sampling))
+    varied = augment and draws_pixels(config)
     sampler = EpochSampler(
         rows,
         shuffle_seed=shuffle_seed,
@@ -208,6 +228,11 @@ def clip_seconds(manifest: Manifest, rows: Sequence[int]) -> float:
             continue
         seconds.append(timeline.end_s - timeline.start_s)
     return statistics.median(seconds) if seconds else 0.0
+
+
+def draws_pixels(config: Data) -> bool:
+    """Whether training shows a clip's frames differently from epoch to epoch."""
+    return config.augment.active or config.pseudo is not None or not _is_fixed(config.sampling)
 
 
 def _is_fixed(sampling: str) -> bool:

@@ -28,6 +28,10 @@ class Timeline:
     fps: float
 
     @property
+    def is_picture(self) -> bool:
+        return self.fps == 0
+
+    @property
     def frames(self) -> int:
         """The number of whole frames, at least 1."""
         return max(1, round((self.end_s - self.start_s) * self.fps))

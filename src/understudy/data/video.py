@@ -16,7 +16,6 @@ from typing import cast
 
 import av
 import av.error
-import numpy as np
 import torch
 from av.container import InputContainer
 from av.stream import Disposition
@@ -26,6 +25,7 @@ from av.video.stream import VideoStream
 from torch import Tensor
 
 from understudy.data.media import DecodeError, MediaInfo, exact_s
+from understudy.data.pixels import to_rgb, upright
 
 WORTH_A_SEEK = 8
 """A seek pays off when it skips this many frames at least."""
@@ -48,7 +48,7 @@ def probe_video(path: Path) -> MediaInfo:
         frame = next(_decode(path, container, stream), None)
         if frame is None:
             raise DecodeError(path, "it holds no frame")
-        height, width = _upright(torch.empty(frame.height, frame.width), frame).shape
+        height, width = upright(torch.empty(frame.height, frame.width), frame).shape
         start, end, fps = _extent(container, stream)
     return MediaInfo(
         kind="video",
@@ -113,8 +113,53 @@ def _read(
                 )
             if shown.is_corrupt:
                 raise DecodeError(path, f"the frame at {time_s:.3f} s is damaged")
-            pixels.append(finish(_to_rgb(shown, reformatter)))
+            pixels.append(finish(to_rgb(shown, reformatter)))
     return pixels
+
+
+def stream_video(path: Path, step_s: float | None) -> Iterator[tuple[float, Tensor]]:
+    """Frames one by one, in constant memory: the frame on screen in the middle of every step.
+
+    step_s: seconds from one to the next; None: every frame. A frame is given once, however short
+    the step. Yields (seconds since the first frame came on screen, pixels as `read_video` has
+    them). Raises DecodeError where a wanted frame is damaged, and at the end of a file that breaks
+    off a second or more before its header says.
+    """
+    with _open(path) as (container, stream):
+        base, period, reformatter = _time_base(stream), _period(stream), VideoReformatter()
+        frames = _in_order(path, container, stream)
+        shown = next(frames, None)
+        if shown is None:
+            raise DecodeError(path, "it holds no frame")
+        start, number, until = cast(int, shown.pts), 0, 0
+        due = start if step_s is None else _step_middle(start, 0, step_s, base)
+        while shown is not None:
+            ahead = next(frames, None)
+            now = cast(int, shown.pts)
+            until = cast(int, ahead.pts) if ahead is not None else now + (shown.duration or period)
+            if due < until:
+                if shown.is_corrupt:
+                    time_s = float((now - start) * base)
+                    raise DecodeError(path, f"the frame at {time_s:.3f} s is damaged")
+                yield float((now - start) * base), to_rgb(shown, reformatter)
+            while due < until:
+                number += 1
+                due = until if step_s is None else _step_middle(start, number, step_s, base)
+            shown = ahead
+        name = container.format.name
+    if name not in ESTIMATED:
+        info, end_s = probe_video(path), float(until * base)
+        if info.start_s + info.duration_s - end_s > 1:
+            seen_s = end_s - float(start * base)
+            raise DecodeError(
+                path,
+                f"it breaks off after {seen_s:.1f} s; its header tells of {info.duration_s:.1f} s",
+            )
+
+
+def _step_middle(start: int, number: int, step_s: float, base: Fraction) -> int:
+    """The tick in the middle of a step, that begins `number` steps after the first frame."""
+    return start + math.floor(exact_s((number + 0.5) * step_s) / base)
 
 
 @contextmanager
@@ -226,45 +271,6 @@ def _period(stream: VideoStream) -> int:
     """Ticks that a frame lasts, roughly; at least 1."""
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     return max(1, round(1 / (rate * _time_base(stream))))
-
-
-def _to_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> Tensor:
-    def convert(format: str) -> np.ndarray:
-        # One thread: starting more takes nine tenths of the time of a small frame.
-        return reformatter.reformat(frame, format=format, threads=1).to_ndarray()
-
-    if any(component.is_alpha for component in frame.format.components):
-        rgba = convert("rgba").astype(np.uint16)
-        opaque = rgba[..., 3:]
-        rgb = ((rgba[..., :3] * opaque + 255 * (255 - opaque) + 127) // 255).astype(np.uint8)
-    else:
-        rgb = convert("rgb24")
-    return _upright(torch.from_numpy(rgb).permute(2, 0, 1), frame).contiguous()
-
-
-def _upright(pixels: Tensor, frame: VideoFrame) -> Tensor:
-    """Turn and mirror pixels (..., H, W) as the display matrix of the file asks."""
-    matrix = _display_matrix(frame)
-    if matrix is None:
-        return torch.rot90(pixels, round(frame.rotation / 90), (-2, -1))
-    a, b, c, d = matrix
-    if abs(b) > abs(a):  # x and y change places
-        pixels, a, d = pixels.transpose(-2, -1), c, b
-    if a < 0:
-        pixels = pixels.flip(-1)
-    return pixels.flip(-2) if d < 0 else pixels
-
-
-def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
-    """The linear part (a, b, c, d): a point (x, y) is shown at (a x + c y, b x + d y)."""
-    try:
-        data = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV refuses all side data when one of them is of a kind it does not know
-        return None
-    if data is None:
-        return None
-    values = np.frombuffer(bytes(data), dtype=np.int32)
-    return int(values[0]), int(values[1]), int(values[3]), int(values[4])
 
 
 def _reason(error: Exception) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from understudy.data.loader import make_loader
+from understudy.data.loader import clip_seconds, make_loader
 from understudy.data.manifest import Manifest
 from understudy.data.sources import read_manifest
 from understudy.errors import UserError, nearest
@@ -23,6 +23,7 @@ __all__ = [
     "evaluate_run",
     "evaluation_path",
     "predict_loader",
+    "predict_own_split",
     "read_predictions",
 ]
 
@@ -101,6 +102,7 @@ def evaluate_run(
     rows = data.rows(split)
     if trained is not None:
         warnings += _leaks(trained, data, rows)
+    warnings += _from_pictures(run, data, rows)
     loader = make_loader(data, recipe.data, rows, batch_size=recipe.eval.batch_size)
     predictions = predict_loader(model, loader, data, split, device, classes=classes)
     metrics = compute_metrics(
@@ -116,6 +118,17 @@ def evaluate_run(
     except OSError as error:
         raise UserError(f"{place} cannot be written: {error.strerror}.") from error
     return metrics
+
+
+def predict_own_split(run: Run, model: Recognizer, split: str, device: str = "cpu") -> Predictions:
+    """What a model of a run says about a split of the data that the run was trained on.
+
+    Writes nothing. Raises UserError when that data cannot be read.
+    """
+    recipe, manifest = run.recipe, _read_own(run)
+    rows = manifest.rows(split)
+    loader = make_loader(manifest, recipe.data, rows, batch_size=recipe.eval.batch_size)
+    return predict_loader(model, loader, manifest, split, device, classes=run.classes)
 
 
 def evaluation_path(
@@ -216,4 +229,18 @@ def _leaks(trained: Manifest, data: Manifest, rows: list[int]) -> list[str]:
     return [
         f"{len(leaked)} of {len(rows)} clips are of groups or files that the run was trained "
         f"on ({some_of(names)}): the figures are too good."
+    ]
+
+
+def _from_pictures(run: Run, data: Manifest, rows: list[int]) -> list[str]:
+    """A warning when a run that learned from single pictures is shown videos."""
+    config = run.recipe.data
+    if run.data["clip_seconds"] > 0 or config.pseudo is not None or not clip_seconds(data, rows):
+        return []
+    if config.frames == 1:
+        return ["The run was trained on pictures and reads one frame of each video."]
+    return [
+        f"The run was trained on single pictures and reads {config.frames} frames of each video: "
+        "how frames go together it never learned. Train with data.pseudo, or with data.frames=1 to "
+        "read one frame."
     ]

@@ -157,10 +157,10 @@ def load_artifact(path: str | Path, *, threads: int | None = None) -> ArtifactRe
 
 
 def frames_taken(run: Run, model: Recognizer) -> int:
-    """T of the artifact: what the model needs, 1 for pictures, otherwise as in training."""
+    """T of the artifact: what the model needs, 1 for single pictures, otherwise as in training."""
     if model.clip_frames is not None:
         return model.clip_frames
-    pictures = run.data["clip_seconds"] == 0
+    pictures = run.data["clip_seconds"] == 0 and run.recipe.data.pseudo is None
     return 1 if pictures else run.recipe.data.frames
 
 
@@ -203,6 +203,7 @@ def build_contract(
             "method": data.sampling,
             "stride_s": data.stride_s,
             "clip_seconds": run.data["clip_seconds"],
+            **({"hold_pictures": True} if data.pseudo is not None else {}),
         },
         "resize": f"short side to {data.size} (bilinear, antialiased), centre crop",
         "normalisation": _normalisation(model),

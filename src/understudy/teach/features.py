@@ -15,16 +15,10 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from understudy.models.frames import FramesRecognizer
-from understudy.recipe import Data
 from understudy.types import Batch, Skipped
 
 _Features = tuple[Tensor, int, int, int]
 """features (T, F) of one clip's real frames, its length, target and row."""
-
-
-def draws_pixels(data: Data) -> bool:
-    """Whether training shows a clip's frames differently from epoch to epoch."""
-    return data.augment.active or data.sampling in ("random_segment", "dense")
 
 
 @torch.no_grad()

@@ -13,19 +13,19 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from understudy.data.loader import EpochSampler, clip_seconds, make_loader
+from understudy.data.loader import EpochSampler, clip_seconds, draws_pixels, make_loader
 from understudy.data.manifest import Manifest
 from understudy.data.sources import read_manifest
 from understudy.errors import UserError
-from understudy.models import create_model, model_options
-from understudy.models.backbones import CHECKPOINT
 from understudy.models.frames import FramesRecognizer
 from understudy.recipe import Recipe
 from understudy.run import Run
 from understudy.teach.device import create_accelerator
-from understudy.teach.features import draws_pixels, feature_loader, precompute
+from understudy.teach.features import feature_loader, precompute
 from understudy.teach.losses import balanced_class_weights
 from understudy.teach.progress import Reporter
+from understudy.teach.resume import can_resume
+from understudy.teach.student import create_student, start_student
 from understudy.teach.targets import TargetCache, cache_key, worth_caching
 from understudy.teach.teacher import FrozenTeacher, create_teacher
 from understudy.types import Batch, Recognizer, Skipped, parameter_count
@@ -47,6 +47,8 @@ class Lesson:
     targets: TargetCache | None
     class_weights: Tensor | None
     model_options: dict[str, Any]
+    start: dict[str, Any] | None
+    """What `start.json` of the run holds; None when it began with noise, or is resumed."""
     skipped: dict[int, Skipped] = field(default_factory=dict)
 
     @property
@@ -138,6 +140,9 @@ def prepare_lesson(recipe: Recipe, run: Run, reporter: Reporter) -> Lesson:
         targets = TargetCache(teacher.recognizer, _cache_folder(recipe, run, manifest, teacher))
     torch.manual_seed(recipe.train.seed)
     student, options = create_student(recipe, len(manifest.classes), teacher)
+    start = None
+    if recipe.model.start is not None and not can_resume(run):
+        start = start_student(student, recipe.model.start, manifest.classes)
     student.to(accelerator.device)
     _check_disk(run, student, recipe)
     lesson = Lesson(
@@ -157,38 +162,13 @@ def prepare_lesson(recipe: Recipe, run: Run, reporter: Reporter) -> Lesson:
         targets=targets,
         class_weights=_class_weights(recipe, manifest, accelerator.device),
         model_options=options,
+        start=start,
     )
     _reuse_features(lesson, plain_loader, reporter)
     lesson.train_loader = accelerator.prepare_data_loader(
         lesson.train_loader, device_placement=False
     )
     return lesson
-
-
-def create_student(
-    recipe: Recipe, num_classes: int, teacher: FrozenTeacher | None
-) -> tuple[Recognizer, dict[str, Any]]:
-    """The student, its embedding in the teacher's space, and the options that build it again.
-
-    In those, weights are "checkpoint", so that opening a run never fetches pretrained weights, and
-    pixel statistics are written out, so that they cannot change with a library.
-    """
-    options = {"input_size": recipe.data.size} | recipe.model.options
-    if teacher is not None and "embedding_dim" in model_options(recipe.model.name):
-        given = options.setdefault("embedding_dim", teacher.embedding_dim)
-        if given != teacher.embedding_dim and recipe.distill.alpha > 0:
-            raise UserError(
-                f"model.options.embedding_dim is {given}, but the teacher's embedding has "
-                f"{teacher.embedding_dim} dimensions. Leave it out, or set distill.alpha=0."
-            )
-    student = create_model(recipe.model.name, num_classes, **options)
-    if isinstance(student, FramesRecognizer):
-        options |= {
-            "weights": CHECKPOINT,
-            "mean": [round(value, 6) for value in student.normalize.mean.flatten().tolist()],
-            "std": [round(value, 6) for value in student.normalize.std.flatten().tolist()],
-        }
-    return student, options
 
 
 def _reuse_features(lesson: Lesson, plain_loader: DataLoader[Batch], reporter: Reporter) -> None:

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from understudy.data.loader import draws_pixels
 from understudy.recipe import Data
 from understudy.run import write_bytes
-from understudy.teach.features import draws_pixels
 from understudy.types import Batch, Output, Recognizer
 
 # Settings that change how fast pixels come, not which.

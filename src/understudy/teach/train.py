@@ -73,6 +73,12 @@ def _anchored(recipe: Recipe) -> Recipe:
         places = {"path": recipe.teacher.path, "weights_file": recipe.teacher.weights_file}
         known = {name: absolute(place) for name, place in places.items() if place is not None}
         changes["teacher"] = recipe.teacher.model_copy(update=known)
+    start = recipe.model.start
+    if start is not None:
+        places = {"run": start.run, "vit": start.vit}
+        known = {name: absolute(place) for name, place in places.items() if place is not None}
+        moved = start.model_copy(update=known)
+        changes["model"] = recipe.model.model_copy(update={"start": moved})
     return recipe.model_copy(update=changes)
 
 
@@ -103,6 +109,8 @@ def _begin(run: Run, recipe: Recipe, reporter: Reporter) -> Run:
     lesson = prepare_lesson(recipe, run, reporter)
     write_json(run.path / "environment.json", describe_environment() | {"started": _now()})
     write_json(run.path / "data.json", lesson.describe_data())
+    if lesson.start is not None:
+        write_json(run.path / "start.json", lesson.start)
     if lesson.teacher is not None:
         write_json(run.path / "teacher.json", lesson.teacher.facts | {"val": judge_teacher(lesson)})
     return _learn(run, lesson, Progress([], 0, []), reporter)
