@@ -131,6 +131,8 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
         "bench": ["bench", run, "--rounds", "3", "--csv", "tables/bench.csv"],
         "report": ["report", run],
         "resume": ["train", "--resume", run],
+        "stream": ["predict", run, "--stream", one, "--smoothing", "0"],
+        "stream json": ["predict", run, "--stream", one, "--json"],
     }
     with pytest.MonkeyPatch.context() as patch:
         # Peak memory takes a process for each subject; the tests of bench start them.
@@ -200,6 +202,27 @@ def test_predictions_as_json_are_those_of_the_export(job: Job) -> None:
         assert mine["label"] == other["label"]
         assert mine["probabilities"] == pytest.approx(other["probabilities"], abs=1e-4)
         assert sum(mine["probabilities"].values()) == pytest.approx(1)
+
+
+def test_a_stream_says_what_it_is_and_what_it_took(job: Job) -> None:
+    said = job.said["stream"]
+    assert said.code == 0, said.err
+    assert re.search(r'^"unknown" below 0\.\d+: of 20 validation clips, that keeps \d+', said.err)
+    first, second, last = said.out.splitlines()
+    assert re.fullmatch(r" +0\.\d s  unknown  [01]\.\d\d  \d+\.\d ms", first), "half a clip"
+    assert re.fullmatch(r" +0\.\d s  amber  [01]\.\d\d  \d+\.\d ms", second)
+    assert re.match(r"2 frames of 0\.8 s; a frame takes \d+\.\d ms \(median; 95% within ", last)
+    said = job.said["stream json"]
+    assert (said.code, said.err) == (0, ""), "the threshold is known from the first time"
+    entries = [json.loads(line) for line in said.out.splitlines()]
+    assert [entry["event"] for entry in entries] == [
+        "change",
+        "stretch",
+        "change",
+        "stretch",
+        "summary",
+    ]
+    assert entries[-1]["frames"] == 2
 
 
 def test_export_tells_its_parity_and_bench_times_both(job: Job) -> None:
@@ -298,6 +321,9 @@ def workshop(job: Job) -> Path:
     for name in ("other", "cut", "no recipe", "half recipe", "half data", "half state", "no data"):
         shutil.copytree(run, folder / "runs" / name)
     spoil = folder / "runs"
+    shutil.copytree(run, spoil / "no clips", ignore=shutil.ignore_patterns("unknown.json"))
+    data = spoil / "no clips" / "data.json"
+    data.write_text(data.read_text().replace("clips.csv", "nowhere/gone.csv"))
     shutil.copy(spoil / "average/checkpoints/best.safetensors", spoil / "other/checkpoints")
     for file in ("cut/checkpoints/best.safetensors", "half state/resume/state.safetensors"):
         (spoil / file).write_bytes((spoil / file).read_bytes()[:1000])
@@ -320,7 +346,36 @@ MISTAKES = [
     ("predict runs/average notes.txt", "notes.txt: no readable video.*Give videos, pictures or"),
     ("predict runs/averge broken.mp4", r"no run at runs/averge\. Did you mean average\?"),
     ("predict clips broken.mp4", "clips is no run directory: it holds no recipe.yaml"),
-    ("predict runs/average", "Missing argument 'files'"),
+    ("predict runs/average", r"Give files to recognise, or --camera 0 for a camera\."),
+    ("predict runs/average broken.mp4 --unknown 0.5", "--reconnect need --stream or --camera"),
+    ("predict runs/average --stream", "--stream takes one video; given: 0. A camera: --camera 0"),
+    ("predict runs/average --stream broken.mp4 song.mp4", "takes one video; given: 2"),
+    ("predict runs/average --stream gone.mp4", "gone.mp4: there is no such file"),
+    ("predict runs/average --stream clips/blue", "clips/blue: a folder, not a video.*one video"),
+    ("predict runs/average --stream 'sky over Ö.png'", "sky over Ö.png: a picture, not a video"),
+    ("predict runs/average --stream broken.mp4", "broken.mp4: no readable video: Invalid data"),
+    ("predict runs/average --stream nothing.mp4", "nothing.mp4: the file is empty"),
+    ("predict runs/average --stream song.mp4", "song.mp4: it holds no video stream, only audio"),
+    ("predict runs/average --stream broken.mp4 --reconnect 3", "--reconnect belongs to --camera"),
+    ("predict runs/average --stream notes.txt --unknown 1", r"--unknown: 1\.0 is no threshold.*fr"),
+    ("predict runs/average --stream notes.txt --unknown=-0.1", r"--unknown: -0\.1 is no threshold"),
+    ("predict runs/average --stream notes.txt --unknown nan", "--unknown: nan is no threshold"),
+    ("predict runs/average --stream notes.txt --smoothing=-1", "--smoothing -1: give seconds, 0"),
+    ("predict runs/average --camera 0 --reconnect inf", "--reconnect inf: give seconds, 0 or"),
+    ("predict runs/average --camera 0 broken.mp4", "Give --camera 0 or a file, not both"),
+    ("predict runs/average --camera 97", r"There is no camera 97\. (This machine|Cameras here)"),
+    ("predict runs/average --camera x", "--camera x: give a number such as 0, a device such as"),
+    ("predict runs/average --camera song.mp4", "song.mp4 is a file, no camera.*--stream song.mp4"),
+    ("predict runs/average --camera lavfi:nosuch", "Camera lavfi:nosuch: .*"),
+    (
+        "predict 'runs/my small/exports/onnx' --stream broken.mp4",
+        "exports/onnx is an export, which takes whole clips. Stream with the run that it was made",
+    ),
+    ("predict runs/averge --stream broken.mp4", r"no run at runs/averge\. Did you mean average\?"),
+    (
+        f"predict 'runs/no clips' --stream {CLIPS}/blue/p01_blue.mp4",
+        r"set by the run's validation clips.*no manifest .*gone\.csv.*instead: --unknown 0\.5",
+    ),
     ("predict runs/average broken.mp4 --checkpoint last", "no checkpoint last. There: best, final"),
     ("evaluate nowhere", "There is no run at nowhere.*understudy train"),
     ("evaluate runs/average --split tset", r"no clips in split 'tset'\. There: train.*mean test\?"),
@@ -339,7 +394,7 @@ MISTAKES = [
     ("evaluate 'runs/half data'", "half data/data.json is damaged: Expecting"),
     ("evaluate 'runs/no data'", "no data/data.json is missing: the run is not complete"),
     ("train", "Give a recipe to train, or --resume RUN"),
-    ("train smal.yaml", r"no recipe smal.yaml: neither a file nor a recipe of the package \(demo"),
+    ("train smal.yaml", r"no recipe smal.yaml: neither a file nor a recipe of the package.*demo"),
     ("train dmeo", r"Did you mean demo\?"),
     (
         "train typo.yaml",
@@ -570,7 +625,8 @@ def test_nothing_heavy_is_imported_before_it_is_needed(module: str) -> None:
 
 def test_models_and_machine_are_described(tmp_path: Path) -> None:
     said = understudy(tmp_path, "models")
-    assert re.search(r"^mobilevit-xxs +2,302,458 parameters$", said.out, flags=re.MULTILINE)
+    line = r"^mobilevit-xxs +2,302,458 parameters  streams, the latest 64 frames$"
+    assert re.search(line, said.out, flags=re.MULTILINE)
     said = understudy(tmp_path, "doctor")
     assert re.search(r"^torch +\d+\.\d+", said.out, flags=re.MULTILINE)
     assert list(tmp_path.iterdir()) == [], "asking changes nothing"

@@ -27,7 +27,6 @@ Checkpoint = Annotated[str, typer.Option(help="best, final or epoch_010.")]
 SharedGroups = Annotated[
     bool, typer.Option("--allow-shared-groups", help="Accept groups that stand in two splits.")
 ]
-_READABLE = "Give videos, pictures or folders of them; what is damaged must be copied or made anew."
 
 
 def _print_version(asked: bool) -> None:
@@ -130,32 +129,43 @@ def evaluate(
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or an exported artifact.")],
-    files: Annotated[list[Path], typer.Argument(help="Videos, pictures or folders of them.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file.")] = False,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Videos, pictures or folders of them.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="JSON, one object per file or event of a stream.")
+    ] = False,
     checkpoint: Checkpoint = "best",
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Read one video frame by frame, say what changes.")
+    ] = False,
+    camera: Annotated[
+        str | None, typer.Option(help="Watch a camera: a number, a device or an address.")
+    ] = None,
+    unknown: Annotated[
+        float | None, typer.Option(help="Stream: 'unknown' below it; by default set by validation.")
+    ] = None,
+    smoothing: Annotated[
+        float | None, typer.Option(help="Stream: time constant of averaging, in seconds.")
+    ] = None,
+    reconnect: Annotated[
+        float | None, typer.Option(help="Camera: try a lost one for so many seconds; 10.")
+    ] = None,
 ) -> None:
-    """Say what happens in videos of any length, pictures and folders."""
-    import dataclasses
-    import json
+    """Say what happens in videos of any length, pictures and folders, or in a live stream."""
+    from understudy.perform.command import predict_files, predict_stream
 
-    from understudy.perform.predict import lines
-    from understudy.perform.predict import predict as predict_files
-    from understudy.run import open_run
-    from understudy.ship.artifact import load_artifact
-
-    is_artifact = (run / "contract.json").is_file()
-    source = load_artifact(run) if is_artifact else open_run(run)
-    failed: list[str] = []
-    for prediction in predict_files(source, files, checkpoint=checkpoint):
-        if prediction.error is not None:
-            failed.append(f"  {prediction.path}: {prediction.error}")
-        if as_json:
-            print_(json.dumps(dataclasses.asdict(prediction)))
-        elif prediction.error is None:
-            print_("\n".join(f"{prediction.path}  {line}" for line in lines(prediction)))
-    if failed:
-        named = "\n".join(failed)
-        raise UserError(f"{len(failed)} could not be read:\n{named}\n{_READABLE}")
+    shown: dict[str, Any] = {"checkpoint": checkpoint, "as_json": as_json, "show": print_}
+    if not stream and camera is None:
+        if {unknown, smoothing, reconnect} != {None}:
+            raise UserError("--unknown, --smoothing and --reconnect need --stream or --camera.")
+        predict_files(run, files or [], **shown)
+        return
+    try:
+        predict_stream(run, files or [], camera=camera, unknown=unknown, smoothing_s=smoothing,
+                       reconnect_s=reconnect, tell=_say, **shown)  # fmt: skip
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
 
 
 @app.command()
@@ -225,12 +235,20 @@ def report(
 
 @app.command()
 def models() -> None:
-    """List the models and their parameters at 10 classes."""
+    """List the models, their parameters at 10 classes and how they read a stream."""
+    import torch
+
     from understudy.models import create_model, list_models
-    from understudy.types import parameter_count
+    from understudy.types import StreamingRecognizer, parameter_count
 
     for name in list_models():
-        print_(f"{name:<20} {parameter_count(create_model(name, 10)):>12,} parameters")
+        with torch.device("meta"):  # the largest would take half a gigabyte otherwise
+            model = create_model(name, 10)
+        streams = "reads whole clips"
+        if isinstance(model, StreamingRecognizer):
+            latest = model.stream_frames
+            streams = f"streams, the latest {latest} frames" if latest else "streams"
+        print_(f"{name:<20} {parameter_count(model):>12,} parameters  {streams}")
 
 
 @app.command()

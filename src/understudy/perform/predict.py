@@ -19,6 +19,7 @@ from torch import Tensor
 
 from understudy.data.decode import natural_key, probe, read_frames
 from understudy.data.media import MEDIA_SUFFIXES, DecodeError, MediaInfo
+from understudy.data.pseudo import held
 from understudy.data.sampling import Timeline, sample_times
 from understudy.data.sources.folder import is_frame_folder
 from understudy.data.transforms import prepare
@@ -163,6 +164,9 @@ def _clips(file: _File, contract: dict[str, Any], at_once: int) -> Iterator[Tens
         windows = times_s[start : start + at_once]
         wanted = sorted({time_s for window in windows for time_s in window})
         frames = prepare(read_frames(file.path, wanted, short_side=size), size)
+        if info.kind == "picture" and sampling.get("hold_pictures", False):
+            yield held(frames, contract["input"]["frames"])
+            return
         place = {time_s: number for number, time_s in enumerate(wanted)}
         yield from (frames[[place[time_s] for time_s in window]] for window in windows)
 
@@ -239,6 +243,7 @@ def _perform_run(run: Run, checkpoint: str, device: str) -> _RunPerformer:
             "method": config.sampling,
             "stride_s": config.stride_s,
             "clip_seconds": data["clip_seconds"],
+            "hold_pictures": config.pseudo is not None,
         },
     }
     return _RunPerformer(tuple(data["classes"]), contract, model.to(device).eval(), device)

@@ -1,0 +1,192 @@
+"""A stream recognised frame by frame: what a run says now, of a file or of a camera.
+
+    model = StreamModel(open_run("runs/student"))
+    stream = Stream(model, FileSource(path, model.step_s), threshold=0.4)
+    for event in stream:
+        print(event)  # a Change when the label changes, a Stretch when one has ended
+    print(stream.summary())
+
+The model is stepped, so that a frame costs the same however long the stream is, and memory does
+not grow. `restarts.py` keeps it within the clips of training, `smoothing.py` makes labels of its
+probabilities.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from understudy.data.transforms import prepare
+from understudy.errors import UserError
+from understudy.perform.predict import PICTURE_WINDOW_S
+from understudy.perform.restarts import OverlappingRestarts
+from understudy.perform.smoothing import Change, Labels, Latencies, MovingAverage, Stretch
+from understudy.perform.sources import Source
+from understudy.run import Run
+from understudy.types import StreamingRecognizer
+
+PICTURE_STEP_S = 0.2
+"""Seconds between frames for a run that was trained on pictures and so knows no pace. Also the
+default time constant of smoothing where every frame is read; elsewhere that is the step."""
+
+
+class StreamModel:
+    """A run's model, stepped within the clips of its training.
+
+    Raises UserError when the run cannot be loaded or its model cannot stream.
+    """
+
+    def __init__(self, run: Run, *, checkpoint: str = "best", device: str = "cpu") -> None:
+        from understudy.ship.artifact import frames_taken
+
+        model = run.load_model(checkpoint)
+        if not isinstance(model, StreamingRecognizer):
+            raise UserError(
+                f"{run.recipe.model.name}, the model of {run.path}, takes whole clips and cannot "
+                "be stepped frame by frame. Leave out --stream to recognise a video in windows, "
+                "or train a model that streams, such as frames-attention."
+            )
+        self.model = model.to(device)
+        self.classes = run.classes
+        self.size = run.recipe.data.size
+        self.step_s = step_seconds(run)
+        self.clip_frames = frames_taken(run, model)
+        self._device = device
+        self._memory = OverlappingRestarts(model, self.clip_frames)
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget everything, as before the first frame."""
+        self._memory.begin()
+        self._seen = 0
+
+    @property
+    def has_context(self) -> bool:
+        """Whether the last answer was made from as much of a clip as all later ones will be.
+
+        That is more than half of a clip of training, or all that the model ever looks at.
+        """
+        looks_at = min(self.clip_frames, self.model.stream_frames or self.clip_frames)
+        return self._seen > looks_at / 2
+
+    def probabilities(self, pixels: Tensor) -> np.ndarray:
+        """Read the next frame, (3, H, W) uint8 of any size: probabilities (K,) float64.
+
+        Raises UserError when the model's output is no finite number.
+        """
+        frame = prepare(pixels[None], self.size).to(self._device)
+        with torch.inference_mode():
+            logits = self._memory.step(frame).logits[0].double()
+        self._seen += 1
+        if not logits.isfinite().all():
+            raise UserError(
+                "The model's output is not a finite number: its weights are damaged or its "
+                "training diverged. Use another checkpoint, or train again with a lower learning "
+                "rate."
+            )
+        return logits.softmax(dim=0).cpu().numpy()
+
+
+def step_seconds(run: Run) -> float | None:
+    """Seconds from one frame of a stream to the next: those between the frames of training.
+
+    That is the median clip's length over the number of frames, or the stride of dense sampling.
+    None where training took neighbouring frames (centre). PICTURE_STEP_S for pictures; where
+    training made pseudo-clips of them, these are spread over the window of `predict`.
+    """
+    data, clip_seconds = run.recipe.data, run.data["clip_seconds"]
+    if clip_seconds == 0:
+        return PICTURE_STEP_S if data.pseudo is None else PICTURE_WINDOW_S / data.frames
+    if data.sampling == "centre":
+        return None
+    return data.stride_s or clip_seconds / data.frames
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What was read, and how fast. `dataclasses.asdict` makes it ready for JSON.
+
+    seconds: of the stream, from its first to its last frame. frames: that the model saw. dropped:
+    frames of a camera that were due while the model was busy. damaged: that a camera sent broken.
+    latency: of a frame, from its decoded pixels to its label. real_time_factor: seconds of stream
+    per second of work; decoding included for a file, waiting excluded for a camera. None where no
+    time passed.
+    """
+
+    seconds: float
+    frames: int
+    dropped: int
+    damaged: int
+    latency_median_ms: float
+    latency_p95_ms: float
+    real_time_factor: float | None
+
+
+class Stream:
+    """One stream, recognised while it is iterated over.
+
+    Yields a Change when the label becomes another one and, before it, the Stretch that it ends;
+    the last Stretch where the stream ends by itself. `finish` gives it where it does not.
+    threshold: a lower probability makes the label "unknown", and so does every one until the model
+    has its context. smoothing_s: the time constant of the average over time; 0: none; None: one
+    step between frames.
+    """
+
+    def __init__(
+        self,
+        model: StreamModel,
+        source: Source,
+        *,
+        threshold: float = 0.0,
+        smoothing_s: float | None = None,
+    ) -> None:
+        self._model, self._source = model, source
+        self._labels = Labels(model.classes, threshold)
+        self._average = MovingAverage(
+            (model.step_s or PICTURE_STEP_S) if smoothing_s is None else smoothing_s
+        )
+        self.latencies = Latencies()
+        self._last_s = self._spent_s = 0.0
+
+    def __iter__(self) -> Iterator[Change | Stretch]:
+        begun = time.perf_counter()
+        for time_s, pixels, fresh in self._source:
+            arrived = time.perf_counter()
+            if fresh:
+                self._model.begin()
+            if not self._model.has_context:
+                self._average.begin()
+            average = self._average.add(time_s, self._model.probabilities(pixels))
+            change, ended = self._labels.add(time_s, average, known=self._model.has_context)
+            now = time.perf_counter()
+            self.latencies.add(now - arrived)
+            self._last_s, self._spent_s = time_s, now - begun
+            if ended is not None:
+                yield ended
+            if change is not None:
+                yield change
+        last = self.finish()
+        if last is not None:
+            yield last
+
+    def finish(self) -> Stretch | None:
+        """The stretch that lasts, ended at the last frame; None once it was given."""
+        return self._labels.end(self._last_s)
+
+    def summary(self) -> Summary:
+        """What was read so far."""
+        spent_s = self.latencies.total_s if self._source.live else self._spent_s
+        return Summary(
+            seconds=self._last_s,
+            frames=self.latencies.count,
+            dropped=self._source.dropped,
+            damaged=self._source.damaged,
+            latency_median_ms=self.latencies.quantile_ms(0.5),
+            latency_p95_ms=self.latencies.quantile_ms(0.95),
+            real_time_factor=self._last_s / spent_s if self._last_s and spent_s else None,
+        )

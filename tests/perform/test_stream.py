@@ -1,0 +1,358 @@
+"""Streams: the answers of clips, changes that agree with stretches, and a clear end."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from understudy.data.decode import read_frames
+from understudy.data.transforms import prepare
+from understudy.errors import UserError
+from understudy.perform.camera import Camera
+from understudy.perform.command import explain, predict_stream
+from understudy.perform.newest import LostError
+from understudy.perform.predict import predict
+from understudy.perform.smoothing import Change, Stretch
+from understudy.perform.sources import FileSource, TimedFrame
+from understudy.perform.stream import PICTURE_STEP_S, Stream, StreamModel, Summary, step_seconds
+from understudy.run import Run
+from understudy.types import Output, Recognizer
+
+
+class Frames:
+    """A source of given pixels, as a file or as a camera would be; `fresh` frames begin anew."""
+
+    damaged = 0
+
+    def __init__(self, count: int, step_s: float, *, fresh: tuple[int, ...] = (0,), live=False):
+        generator = torch.Generator().manual_seed(0)
+        shape = (count, 3, 32, 32)
+        self.pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+        self.step_s, self.fresh, self.live, self.dropped = step_s, fresh, live, 3 * live
+        self.wait_s = 0.0
+
+    def __iter__(self) -> Iterator[TimedFrame]:
+        for number, pixels in enumerate(self.pixels):
+            time.sleep(self.wait_s)
+            yield TimedFrame(number * self.step_s, pixels, number in self.fresh)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("temporal", ["average", "attention"])
+def test_over_one_clip_the_answer_is_that_of_predict(make_run, film, temporal):
+    """The same file by windows, which takes the frames of evaluation, and frame by frame."""
+    run, path = make_run(temporal=temporal), film("clip.mp4", 20)
+    (prediction,) = predict(run, [path])
+    (segment,) = prediction.segments
+    model = StreamModel(run)
+    for frame in FileSource(path, model.step_s):
+        probabilities = model.probabilities(frame.pixels)
+    assert probabilities == pytest.approx(list(segment.probabilities.values()), abs=1e-5)
+
+
+def test_every_answer_is_that_of_a_clip_of_the_latest_frames(make_run, film):
+    run, path = make_run(), film("long.mp4", 200)
+    model, whole = StreamModel(run), run.load_model()
+    times, answers, remembered = [], [], []
+    for frame in FileSource(path, model.step_s):
+        answers.append(model.probabilities(frame.pixels))
+        times.append(frame.time_s)
+        remembered.append(model._memory.frames_remembered)
+    assert len(times) == 40
+    assert set(remembered[4:]) == {3, 4}
+    pixels = prepare(read_frames(path, [time_s + 1e-3 for time_s in times]), 32)
+    with torch.inference_mode():
+        for read, (answer, length) in enumerate(zip(answers, remembered, strict=True), start=1):
+            expected = whole(pixels[None, read - length : read]).logits[0].softmax(0)
+            assert answer == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_the_pace_is_that_of_training(make_run, tmp_path):
+    def step(name: str, **options) -> float | None:
+        (tmp_path / name).mkdir()
+        run = make_run(**options)
+        run.path.rename(tmp_path / name / "run")
+        return step_seconds(Run(tmp_path / name / "run"))
+
+    assert step("uniform", clip_seconds=1.8) == pytest.approx(0.45)
+    assert step("segment", clip_seconds=1.8, sampling="random_segment") == pytest.approx(0.45)
+    assert step("dense", clip_seconds=1.8, sampling="dense", stride_s=0.1) == 0.1
+    assert step("centre", clip_seconds=1.8, sampling="centre") is None
+    assert step("pictures", clip_seconds=0.0) == PICTURE_STEP_S
+    assert step("pseudo-clips", clip_seconds=0.0, pseudo={}) == 0.25, "four in a second"
+
+
+def test_pictures_are_recognised_one_by_one(make_run):
+    run = make_run(clip_seconds=0.0)
+    model, whole = StreamModel(run), run.load_model()
+    for pixels in Frames(5, 0.2).pixels:
+        with torch.inference_mode():
+            expected = whole(pixels[None, None]).logits[0].softmax(0)
+        assert model.probabilities(pixels) == pytest.approx(expected.tolist(), abs=1e-5)
+        assert model.has_context
+
+
+def test_pseudo_clips_are_clips(make_run):
+    assert StreamModel(make_run(clip_seconds=0.0, pseudo={})).clip_frames == 4
+
+
+def test_changes_and_stretches_agree(make_run):
+    model = StreamModel(make_run())
+    stream = Stream(model, Frames(80, 0.25), threshold=0.9, smoothing_s=0.1)
+    events = list(stream)
+    changes = [event for event in events if isinstance(event, Change)]
+    stretches = [event for event in events if isinstance(event, Stretch)]
+    assert len(changes) > 4, "or nothing was tested"
+    assert [(c.time_s, c.label) for c in changes] == [(s.start_s, s.label) for s in stretches]
+    assert all(one.end_s == other.start_s for one, other in itertools.pairwise(stretches))
+    assert stretches[-1].end_s == 79 * 0.25
+    assert {"unknown"} < {change.label for change in changes}
+    order = [type(event) for event in events]
+    assert order == [Change, *[Stretch, Change] * (len(changes) - 1), Stretch]
+    assert stream.finish() is None
+
+
+def test_nothing_is_named_before_half_a_clip_was_seen(make_run):
+    model = StreamModel(make_run())
+    events = list(Stream(model, Frames(12, 0.25, fresh=(0, 8)), smoothing_s=0))
+    changes = [event for event in events if isinstance(event, Change)]
+    unknown = [change.time_s for change in changes if change.label == "unknown"]
+    assert unknown == [0.0, 2.0], "and again after a camera came back"
+    known = [change.time_s for change in changes if change.label != "unknown"]
+    assert known[0] == 0.5, "the third of four frames"
+    assert min(time_s for time_s in known if time_s > 2) == 2.5
+
+
+def test_after_a_break_nothing_is_remembered(make_run):
+    model = StreamModel(make_run())
+    source = Frames(9, 0.25, fresh=(0, 5))
+
+    def answers(frames: list[TimedFrame]) -> list[list[float]]:
+        found: list[list[float]] = []
+        for frame in frames:
+            if frame.fresh:
+                model.begin()
+            found.append(model.probabilities(frame.pixels).tolist())
+        return found
+
+    frames = list(source)
+    assert answers(frames)[5:] == answers(frames[5:])
+
+
+def test_the_summary_counts_and_times(make_run):
+    model = StreamModel(make_run())
+    source = Frames(10, 0.25)
+    source.wait_s = 0.01  # as if decoding took so long
+    stream = Stream(model, source)
+    begun = time.perf_counter()
+    list(stream)
+    spent_s = time.perf_counter() - begun
+    said = stream.summary()
+    assert (said.frames, said.seconds, said.dropped) == (10, 2.25, 0)
+    assert said.real_time_factor is not None
+    assert 0.8 * 2.25 / spent_s < said.real_time_factor < 2.25 / 0.1
+    assert 0 < said.latency_median_ms <= said.latency_p95_ms < spent_s * 1000
+
+    source.live = True
+    stream = Stream(model, source)
+    list(stream)
+    said = stream.summary()
+    assert said.real_time_factor is not None
+    assert said.real_time_factor == pytest.approx(2.25 / stream.latencies.total_s), "no waiting"
+
+
+def test_a_summary_in_words():
+    said = explain(Summary(12.34, 50, 3, 1, 4.21, 9.87, 21.3))
+    assert said == (
+        "50 frames of 12.3 s, 3 dropped, 1 damaged; a frame takes 4.2 ms (median; 95% within "
+        "9.9 ms); 21.3 times real time"
+    )
+    assert explain(Summary(0.0, 1, 0, 0, 4.21, 9.87, None)).endswith("9.9 ms)")
+
+
+def test_a_model_that_takes_whole_clips_is_refused(make_run, monkeypatch):
+    class Whole(Recognizer):
+        pass
+
+    run = make_run()
+    monkeypatch.setattr(Run, "load_model", lambda self, checkpoint: Whole())
+    with pytest.raises(UserError, match=r"cannot be stepped frame by frame\. Leave out --stream"):
+        StreamModel(run)
+
+
+def test_a_broken_model_says_so(make_run, monkeypatch):
+    model = StreamModel(make_run())
+    nan = torch.full((1, 3), torch.nan)
+    monkeypatch.setattr(model._memory, "step", lambda frame: Output(nan, nan))
+    with pytest.raises(UserError, match="not a finite number"):
+        model.probabilities(Frames(1, 1).pixels[0])
+
+
+def command(run: Run, *files: Path, show, **options) -> list[str]:
+    told: list[str] = []
+    defaults = {
+        "camera": None,
+        "unknown": 0.0,
+        "smoothing_s": 0.0,
+        "reconnect_s": None,
+        "checkpoint": "best",
+        "as_json": True,
+        "show": show,
+        "tell": told.append,
+    }
+    predict_stream(run.path, files, **(defaults | options))
+    return told
+
+
+def test_json_is_what_the_stream_gives(make_run, film):
+    run, path, said = make_run(), film("long.mp4", 100), []
+    command(run, path, show=said.append)
+    entries = [json.loads(line) for line in said]
+    model = StreamModel(run)
+    stream = Stream(model, FileSource(path, model.step_s), smoothing_s=0)
+    expected = list(stream)
+    assert [entry["event"] for entry in entries[:-1]] == [
+        type(event).__name__.lower() for event in expected
+    ]
+    for entry, event in zip(entries, expected, strict=False):
+        assert entry["label"] == event.label
+        assert entry["probability"] == pytest.approx(event.probability, abs=1e-6)
+    assert entries[-1]["event"] == "summary"
+    assert entries[-1]["frames"] == 20
+    assert all(entry["latency_median_ms"] > 0 for entry in entries if entry["event"] == "change")
+
+
+def test_an_interrupted_stream_ends_with_its_stretch_and_summary(make_run, film):
+    run, path, said = make_run(), film("long.mp4", 100), []
+
+    def impatient(line: str) -> None:
+        said.append(line)
+        if len(said) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        command(run, path, show=impatient)
+    entries = [json.loads(line) for line in said]
+    assert [entry["event"] for entry in entries] == [
+        "change",
+        "stretch",
+        "change",
+        "stretch",
+        "summary",
+    ]
+    assert entries[3]["start_s"] == entries[2]["time_s"]
+
+
+def test_a_file_that_breaks_off_shows_what_there_was(make_run, film):
+    run, said = make_run(), []
+    path = film("long.mkv", 400)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"long\.mkv could not be read to its end: .*breaks off"):
+        command(run, path, show=said.append)
+    summary = json.loads(said[-1])
+    assert summary["event"] == "summary"
+    assert 5 < summary["seconds"] < 16
+
+
+def test_a_camera_that_is_lost_shows_what_there_was(make_run, monkeypatch):
+    def frames(self: Camera) -> Iterator[av.VideoFrame]:
+        for number in range(8):
+            time.sleep(0.03)
+            pixels = np.full((32, 32, 3), 30 * number, dtype=np.uint8)
+            yield av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        raise LostError("unplugged")
+
+    monkeypatch.setattr(Camera, "frames", frames)
+    said: list[str] = []
+    run = make_run(sampling="centre")
+    with pytest.raises(UserError, match=r"Camera rtsp://a: lost at 0\.\d s: unplugged\."):
+        command(run, camera="rtsp://a", reconnect_s=0.0, show=said.append)
+    entries = [json.loads(line) for line in said]
+    assert [entry["event"] for entry in entries[-2:]] == ["stretch", "summary"]
+    assert entries[-1]["frames"] + entries[-1]["dropped"] == 8
+
+
+def test_a_drawn_camera_is_recognised_until_it_ends(make_run):
+    said: list[str] = []
+    drawn = "lavfi:testsrc=size=64x48:rate=20:duration=1.2,realtime"
+    command(make_run(), camera=drawn, show=said.append)
+    summary = json.loads(said[-1])
+    assert summary["frames"] + summary["dropped"] in {4, 5}
+    assert 0.6 < summary["seconds"] < 1.3
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_camera_with_its_summary(make_run):
+    words = ["predict", str(make_run().path), "--unknown", "0"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "understudy.cli", *words, "--camera", "lavfi:testsrc,realtime"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().split()[2] == "unknown", "shown as soon as it is known"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "a frame takes" in out.splitlines()[-1]
+    assert err == ""
+
+
+PEAK = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from understudy.perform.sources import FileSource
+from understudy.perform.stream import Stream, StreamModel
+from understudy.run import open_run
+from understudy.ship.memory import _own_peak_bytes
+stream = Stream(StreamModel(open_run(sys.argv[1])), FileSource(Path(sys.argv[2]), None))
+list(stream)
+print(stream.summary().frames, _own_peak_bytes())
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_length_of_a_video(make_run, film):
+    """Every frame of one and of eight minutes, 480 MB if they were kept; peak of the process."""
+
+    def frames_and_peak(path: Path) -> tuple[int, int]:
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, str(run.path), str(path)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        frames, peak = map(int, done.stdout.split())
+        return frames, peak
+
+    run = make_run()
+    size = (160, 120)
+    once, eight = film("one.mp4", 1200, size=size), film("eight.mp4", 9600, size=size)
+    frames_and_peak(once)  # whatever a first use of the disk's cache may change
+    (few, low), (many, high) = frames_and_peak(once), frames_and_peak(eight)
+    assert (few, many) == (1200, 9600)
+    assert abs(high - low) < 16e6, (low, high)
+    assert np.isclose(high, low, rtol=0.05)
