@@ -13,7 +13,7 @@ from understudy.teach.progress import Quiet
 from understudy.teach.student import create_student, start_student
 from understudy.teach.train import resume, train
 
-from .conftest import CLASSES, make_recipe
+from .conftest import CLASSES, MODEL, make_recipe
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +22,7 @@ def source(clips, tmp_path_factory) -> Run:
 
 
 def student_of(clips: Path, classes: int = 3, **options):
-    recipe = make_recipe(clips)
-    changed = recipe.model.options | options
-    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"options": changed})})
+    recipe = make_recipe(clips, model={"options": MODEL | options})
     return create_student(recipe, classes, None)[0]
 
 

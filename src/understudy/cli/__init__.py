@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from understudy.cli.data import data_app
+from understudy.cli.say import print_, print_json, quoted, say
 from understudy.errors import UserError
 
 app = typer.Typer(
@@ -19,14 +20,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Make and check manifests: tables of clips.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 Checkpoint = Annotated[str, typer.Option(help="best, final or epoch_010.")]
-SharedGroups = Annotated[
-    bool, typer.Option("--allow-shared-groups", help="Accept groups that stand in two splits.")
-]
 
 
 def _print_version(asked: bool) -> None:
@@ -95,14 +92,14 @@ def train(
             run = train_run(checked, place, reporter=default_reporter())
     except KeyboardInterrupt:
         if place is None or not (place / "recipe.yaml").exists():
-            _say("\nStopped before the first epoch was finished; nothing is kept.")
+            say("\nStopped before the first epoch was finished; nothing is kept.")
         else:
-            _say(f"\nStopped. Go on with: understudy train --resume {_quoted(place)}")
+            say(f"\nStopped. Go on with: understudy train --resume {quoted(place)}")
         raise typer.Exit(130) from None
     skipped = run.data["skipped"]
     if skipped:
-        _say(f"{len(skipped)} clips could not be read; they are listed in {run.path}/data.json.")
-    print_(f"{run.path}\nNext: understudy evaluate {_quoted(run.path)}")
+        say(f"{len(skipped)} clips could not be read; they are listed in {run.path}/data.json.")
+    print_(f"{run.path}\nNext: understudy evaluate {quoted(run.path)}")
 
 
 @app.command()
@@ -120,7 +117,7 @@ def evaluate(
 
     metrics = evaluate_run(open_run(run), manifest=data, split=split, checkpoint=checkpoint)
     if as_json:
-        _print_json(metrics)
+        print_json(metrics)
         return
     for line in metric_lines(metrics):
         print_(line)
@@ -163,7 +160,7 @@ def predict(
         return
     try:
         predict_stream(run, files or [], camera=camera, unknown=unknown, smoothing_s=smoothing,
-                       reconnect_s=reconnect, tell=_say, **shown)  # fmt: skip
+                       reconnect_s=reconnect, tell=say, **shown)  # fmt: skip
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -216,7 +213,7 @@ def bench(
     for line in bench_lines(rows):
         print_(line)
     if not exported.is_dir():
-        _say(f"Not exported yet, so the run alone was timed: understudy export {_quoted(run)}")
+        say(f"Not exported yet, so the run alone was timed: understudy export {quoted(run)}")
     if csv is not None:
         write_bench_csv(rows, csv)
 
@@ -273,117 +270,12 @@ def doctor() -> None:
         print_(f"{extra:<16} {'installed' if there else f'pip install understudy[{extra}]'}")
 
 
-@data_app.command("folder")
-def data_folder(
-    folder: Annotated[Path, typer.Argument(help="One sub-folder per class.")],
-    out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
-    neighbours: Annotated[
-        int | None, typer.Option(help="Group files by blocks of this many neighbouring numbers.")
-    ] = None,
-    group_by: Annotated[
-        str | None, typer.Option(help="A regular expression; its first group names the group.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
-) -> None:
-    """A manifest from a tree of pictures, videos or frame folders."""
-    from understudy.data.manifest import complete_splits
-    from understudy.data.sources import write_manifest
-    from understudy.data.sources.folder import from_folder
-
-    manifest = from_folder(folder, group_by=group_by, neighbours=neighbours)
-    manifest = complete_splits(manifest, seed=seed)
-    write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
-
-
-@data_app.command("csv")
-def data_csv(
-    table: Annotated[Path, typer.Argument(help="A table with path and label, CSV or Parquet.")],
-    out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
-    seed: Annotated[int, typer.Option(help="Seed of the split, where none is given.")] = 0,
-    allow_shared_groups: SharedGroups = False,
-) -> None:
-    """A manifest from a table, with splits by group where it names none."""
-    from understudy.data.sources import read_manifest, write_manifest
-
-    manifest = read_manifest(table, seed=seed, allow_shared_groups=allow_shared_groups)
-    write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
-
-
-@data_app.command("check")
-def data_check(
-    manifest: Annotated[str, typer.Argument(help="A manifest or a folder.")],
-    allow_shared_groups: SharedGroups = False,
-) -> None:
-    """Read a manifest, refuse what would mislead, and count what is there."""
-    from understudy.data.manifest import check_manifest
-    from understudy.data.sources import read_manifest
-
-    table = read_manifest(manifest, allow_shared_groups=allow_shared_groups)
-    check_manifest(table, allow_shared_groups, files=True)
-    _describe_manifest(table, None)
-
-
-@data_app.command("stage")
-def data_stage(
-    out: Annotated[Path, typer.Argument(help="A new folder.")],
-    clips: Annotated[int, typer.Option(help="Number of clips.")] = 400,
-    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
-    size: Annotated[int, typer.Option(help="Pixels of the shorter side.")] = 96,
-) -> None:
-    """Film procedural actors: the embedded data set, made on this machine."""
-    from understudy.data.sources import read_manifest
-    from understudy.data.stage import film_stage
-
-    film_stage(out, clips=clips, seed=seed, size=size)
-    _describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
-
-
-def _describe_manifest(manifest: Any, out: Path | None) -> None:
-    if out is not None:
-        print_(str(out))
-    print_(f"{len(manifest)} clips, {len(manifest.classes)} classes")
-    for split, counts in manifest.counts().items():
-        groups = {manifest.records[row].group for row in manifest.rows(split)}
-        few, many = min(counts.values()), max(counts.values())
-        spread = f"{few} a class" if few == many else f"{few} to {many} a class"
-        clips = len(manifest.rows(split))
-        print_(f"  {split:<6}{clips:>6} clips ({spread}), {len(groups)} groups")
-    if manifest.ignored:
-        print_(f"  {len(manifest.ignored)} files are no media and were left out, e.g. "
-               f"{manifest.ignored[0]}")  # fmt: skip
-
-
-def print_(text: str) -> None:
-    typer.echo(text)
-
-
-def _print_json(content: Any) -> None:
-    import json
-
-    typer.echo(json.dumps(content, indent=2))
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
-
-
-def _quoted(path: Path) -> str:
-    """A path as a shell takes it."""
-    return shlex.quote(str(path))
-
-
 def main() -> None:
     """Run the command line: 0 done, 2 the user's mistake, 130 interrupted."""
     try:
         app()
     except UserError as error:
-        _say(f"understudy: {error}")
+        say(f"understudy: {error}")
         if os.environ.get("UNDERSTUDY_DEBUG"):
             raise
         sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,98 @@
+"""The verbs of `understudy data`: make and check manifests, film the stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from understudy.cli.say import print_
+
+data_app = typer.Typer(help="Make and check manifests: tables of clips.", no_args_is_help=True)
+
+SharedGroups = Annotated[
+    bool, typer.Option("--allow-shared-groups", help="Accept groups that stand in two splits.")
+]
+
+
+@data_app.command("folder")
+def data_folder(
+    folder: Annotated[Path, typer.Argument(help="One sub-folder per class.")],
+    out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
+    neighbours: Annotated[
+        int | None, typer.Option(help="Group files by blocks of this many neighbouring numbers.")
+    ] = None,
+    group_by: Annotated[
+        str | None, typer.Option(help="A regular expression; its first group names the group.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+) -> None:
+    """A manifest from a tree of pictures, videos or frame folders."""
+    from understudy.data.manifest import complete_splits
+    from understudy.data.sources import write_manifest
+    from understudy.data.sources.folder import from_folder
+
+    manifest = from_folder(folder, group_by=group_by, neighbours=neighbours)
+    manifest = complete_splits(manifest, seed=seed)
+    write_manifest(manifest, out)
+    _describe_manifest(manifest, out)
+
+
+@data_app.command("csv")
+def data_csv(
+    table: Annotated[Path, typer.Argument(help="A table with path and label, CSV or Parquet.")],
+    out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
+    seed: Annotated[int, typer.Option(help="Seed of the split, where none is given.")] = 0,
+    allow_shared_groups: SharedGroups = False,
+) -> None:
+    """A manifest from a table, with splits by group where it names none."""
+    from understudy.data.sources import read_manifest, write_manifest
+
+    manifest = read_manifest(table, seed=seed, allow_shared_groups=allow_shared_groups)
+    write_manifest(manifest, out)
+    _describe_manifest(manifest, out)
+
+
+@data_app.command("check")
+def data_check(
+    manifest: Annotated[str, typer.Argument(help="A manifest or a folder.")],
+    allow_shared_groups: SharedGroups = False,
+) -> None:
+    """Read a manifest, refuse what would mislead, and count what is there."""
+    from understudy.data.manifest import check_manifest
+    from understudy.data.sources import read_manifest
+
+    table = read_manifest(manifest, allow_shared_groups=allow_shared_groups)
+    check_manifest(table, allow_shared_groups, files=True)
+    _describe_manifest(table, None)
+
+
+@data_app.command("stage")
+def data_stage(
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    clips: Annotated[int, typer.Option(help="Number of clips.")] = 400,
+    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
+    size: Annotated[int, typer.Option(help="Pixels of the shorter side.")] = 96,
+) -> None:
+    """Film procedural actors: the embedded data set, made on this machine."""
+    from understudy.data.sources import read_manifest
+    from understudy.data.stage import film_stage
+
+    film_stage(out, clips=clips, seed=seed, size=size)
+    _describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
+
+
+def _describe_manifest(manifest: Any, out: Path | None) -> None:
+    if out is not None:
+        print_(str(out))
+    print_(f"{len(manifest)} clips, {len(manifest.classes)} classes")
+    for split, counts in manifest.counts().items():
+        groups = {manifest.records[row].group for row in manifest.rows(split)}
+        few, many = min(counts.values()), max(counts.values())
+        spread = f"{few} a class" if few == many else f"{few} to {many} a class"
+        clips = len(manifest.rows(split))
+        print_(f"  {split:<6}{clips:>6} clips ({spread}), {len(groups)} groups")
+    if manifest.ignored:
+        print_(f"  {len(manifest.ignored)} files are no media and were left out, e.g. "
+               f"{manifest.ignored[0]}")  # fmt: skip

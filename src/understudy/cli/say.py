@@ -1,0 +1,28 @@
+"""How the command line speaks: answers to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def print_(text: str) -> None:
+    typer.echo(text)
+
+
+def print_json(content: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(content, indent=2))
+
+
+def say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def quoted(path: Path) -> str:
+    """A path as a shell takes it."""
+    return shlex.quote(str(path))
