@@ -19,7 +19,7 @@ from understudy.judge.predictions import Predictions, read_predictions
 from understudy.run import Run
 from understudy.types import Skipped
 
-_SIDE = 160
+SIDE = 160
 """Pixels a side on the page, at most; smaller inputs stay as they are."""
 _SHOWN_FRAMES = 4
 _HERO_SIDE = 320
@@ -28,13 +28,15 @@ _CLIPS, _PICTURES = 8, 15
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A clip on the page. `images` are data addresses; `frames` of them the model saw."""
+    """A clip on the page. `images` are data addresses, some of the `frames` that the model saw;
+    `pixels` (T, 3, S, S) uint8 are all of those."""
 
     row: int
     images: list[str]
     frames: int
     label: str
     alt: str
+    pixels: Tensor = field(repr=False, compare=False)
     said: str | None = None
     confidence: float | None = None
 
@@ -195,24 +197,26 @@ class _Reader:
             self.unread += 1
             self.first_reason = self.first_reason or f"{sample.path}: {sample.reason}"
             return
-        images = [jpeg_address(frame, _SIDE) for frame in _spread(sample.frames)]
+        images = [jpeg_address(frame, SIDE) for frame in spread_frames(sample.frames)]
         shown = f"{len(images)} frames of a clip" if len(images) > 1 else "A picture"
         alt = f"{shown} of {label}"
         if said is not None:
             alt += f", recognised as {said}" if said == label else f", taken for {said}"
-        into.append(Clip(row, images, len(sample.frames), label, alt, said, confidence))
+        into.append(
+            Clip(row, images, len(sample.frames), label, alt, sample.frames, said, confidence)
+        )
 
     def enlarge(self, clip: Clip) -> Clip:
         """The same frames with more pixels than the model saw."""
         sample = self.large[(clip.row, None)]
         if isinstance(sample, Skipped):
             return clip
-        images = [jpeg_address(frame, _HERO_SIDE) for frame in _spread(sample.frames)]
+        images = [jpeg_address(frame, _HERO_SIDE) for frame in spread_frames(sample.frames)]
         return replace(clip, images=images)
 
 
-def _spread(frames: Tensor) -> list[Tensor]:
-    """At most four frames, from the first to the last."""
+def spread_frames(frames: Tensor) -> list[Tensor]:
+    """At most four of (T, ...), from the first to the last."""
     count = min(_SHOWN_FRAMES, len(frames))
     return [frames[round(i)] for i in torch.linspace(0, len(frames) - 1, count).tolist()]
 

@@ -14,6 +14,7 @@ from typing import Any
 from understudy.errors import UserError
 from understudy.run import Run, read_json, write_text
 from understudy.study import cast, plots
+from understudy.study.attention import make_looks
 from understudy.study.gallery import Gallery, make_gallery
 from understudy.teach.progress import duration
 
@@ -97,6 +98,7 @@ def _content(run: Run) -> dict[str, Any]:
     ]
     performers = cast.performers(run, data, metrics, teacher, bench, problems)
     gallery = make_gallery(run, data) if data else Gallery(notes=["Training has not begun."])
+    checkpoint = (metrics or {}).get("checkpoint", "best")
     return {
         "run": run,
         "recipe": recipe,
@@ -118,6 +120,7 @@ def _content(run: Run) -> dict[str, Any]:
         "per_class": _per_class(metrics),
         "confusion": _confusion(metrics),
         "confusions": plots.confusions(metrics["confusion"], metrics["classes"]) if metrics else [],
+        "looks": make_looks(run, data, gallery, checkpoint) if data else [],
         "gallery": gallery,
         "comparison": comparison,
         "difference_scale": _difference_scale(comparison),
