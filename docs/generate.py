@@ -1,5 +1,7 @@
 """Write docs/recipes.md: every key of a recipe, read from the models that check recipes.
 
+Also writes docs/models.md, by generate_models.py.
+
     python docs/generate.py
 
 A test compares the committed page with what this gives, so the page cannot fall behind.
@@ -19,7 +21,6 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
 
-from understudy.models import model_options
 from understudy.recipe import Recipe, Section, recipe_names
 
 PAGE = Path(__file__).parent / "recipes.md"
@@ -34,8 +35,10 @@ MEANINGS = {
     "data.augment.saturation": "The same for saturation.",
     "data.augment.hue": "How far hue may be turned, as a share of the circle.",
     "data.augment.rotation_degrees": "Largest turn to either side.",
+    "data.pseudo.rotation_degrees": "Largest turn of the camera to either side.",
     "model.name": "One of those that `understudy models` lists.",
-    "model.options": "What is set differently from the model's own defaults, listed below.",
+    "model.options": "What is set differently from the model's own [defaults](models.md#options).",
+    "model.start.checkpoint": "With run: `best`, `final` or `epoch_010`.",
     "teacher.kind": "`clip`: a CLIP-class model of open_clip. `run`: a run trained before.",
     "teacher.checkpoint": "kind run: `best`, `final` or `epoch_010`.",
     "teacher.prompts": "Sentences around a class name. Their embeddings are averaged.",
@@ -62,21 +65,6 @@ MEANINGS = {
     "eval.resamples": "Draws of the bootstrap.",
 }
 """Meanings of keys that have no docstring in `recipe.py`."""
-
-OPTIONS = {
-    "backbone": "Any timm model, by its name. Runs on every frame.",
-    "temporal": "`attention` or `average`: how frames become a clip.",
-    "weights": "The backbone's: `random`, `hub` (timm's own), or the path of a safetensors file.",
-    "freeze_backbone": "Keep the backbone as it is. Needs weights that are not random.",
-    "embedding_dim": "Width of the clip's embedding. With a teacher it follows the teacher's.",
-    "hidden_dim": "Width inside the classifier.",
-    "heads": "Heads of the attention pool.",
-    "dropout": "After the projection, in the attention pool and in the classifier.",
-    "positions": "Time positions in the attention pool. Without them it is blind to order.",
-    "input_size": "Pixels a side. Training sets it to `data.size`.",
-    "mean": "Of pixels from 0 to 1, per channel; null: those of the backbone's weights.",
-    "std": "The same for the deviation.",
-}
 
 HEAD = """\
 # Recipes
@@ -189,17 +177,6 @@ def page() -> str:
         for key, field in members:
             name, takes = key.rpartition(".")[2], describe_type(field.annotation, field.metadata)
             lines.append(f"| `{name}` | {takes} | {describe_default(field)} | {meanings[key]} |")
-    lines += [
-        "",
-        "## Options of models\n",
-        "Every model takes these in `model.options`. The defaults are those of `frames-attention`;",
-        "`frames-average` has another `temporal`, and `mobilevit-xxs`, `mobilenetv3` and",
-        "`mobilenetv4` have a `backbone` of their own.\n",
-    ]
-    lines += ["| option | default | |", "|---|---|---|"]
-    for option, default in model_options("frames-attention").items():
-        value = yaml.safe_dump(default).removesuffix("...\n").strip()
-        lines.append(f"| `{option}` | `{value}` | {OPTIONS[option]} |")
     lines += ["", "## Recipes of the package", "", "| recipe | |", "|---|---|"]
     for name in recipe_names():
         lines.append(f"| [{name}](../src/understudy/recipes/{name}.yaml) | {opening(name)} |")
@@ -207,5 +184,8 @@ def page() -> str:
 
 
 if __name__ == "__main__":
+    import generate_models  # beside this script
+
+    generate_models.write()
     PAGE.write_text(page(), encoding="utf-8")
     sys.stdout.write(f"{PAGE}\n")

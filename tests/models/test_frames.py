@@ -244,3 +244,16 @@ def test_a_value_that_cannot_be_built_with_is_named(options):
         UserError, match=f"frames-attention cannot be built with .*{option}={value}"
     ):
         create_model("frames-attention", 3, backbone="test_efficientnet", **options)
+
+
+def test_a_window_changes_nothing_up_to_its_length():
+    """Neither the weights that a seed draws nor the answer to a clip that fits into it."""
+    narrow, wide = tiny(window=5), tiny(window=64)
+    assert all(
+        torch.equal(a, b) for a, b in zip(narrow.parameters(), wide.parameters(), strict=True)
+    )
+    frames = clip(frames=5)
+    assert torch.equal(narrow(frames).logits, wide(frames).logits)
+    longer = clip(frames=7)
+    assert not torch.equal(narrow(longer).logits, wide(longer).logits)
+    assert torch.equal(narrow(longer).logits, narrow(longer[:, 2:]).logits)
