@@ -64,12 +64,12 @@ MEANINGS = {
     "eval.confidence": "Share of intervals that hold the true value.",
     "eval.resamples": "Draws of the bootstrap.",
 }
-"""Meanings of keys that have no docstring in `recipe.py`."""
+"""Meanings of keys that have no docstring in `recipe/sections.py`."""
 
 HEAD = """\
 # Recipes
 
-<!-- Written by docs/generate.py. Change recipe.py or that script, then run it. -->
+<!-- Written by docs/generate.py. Change recipe/sections.py or that script, then run it. -->
 
 A recipe is a YAML file. Every key below may be left out unless it says *required*; a key that is
 not below is an error that names its nearest neighbour. `--set section.key=value` changes one value
