@@ -238,3 +238,13 @@ def test_noise_learns_a_small_batch_by_heart(name):
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.1
+
+
+def test_a_split_convolution_equals_its_two_3d_convolutions():
+    torch.manual_seed(0)
+    split = SeparableConv3d(5, 7)
+    clip = torch.randn(2, 5, 4, 6, 8, requires_grad=True)
+    expected = split.temporal(split.spatial(clip))
+    torch.testing.assert_close(split(clip), expected, atol=1e-5, rtol=1e-5)
+    ours, theirs = (torch.autograd.grad(y.square().sum(), clip)[0] for y in (split(clip), expected))
+    torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-4)

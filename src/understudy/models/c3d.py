@@ -39,6 +39,7 @@ from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from understudy.errors import UserError
 from understudy.models.layers import Normalize
@@ -60,13 +61,26 @@ FIRST_FOLDED = {"mc3": 3, "mc4": 4, "mc5": 5}
 Relative = Literal["c3d", "sp", "mc5", "mc4", "mc3"]
 
 
-class SeparableConv3d(nn.Sequential):
-    """A 1x3x3 convolution and a 3x1x1 one, with nothing between: (B, C, T, H, W) to the same."""
+class SeparableConv3d(nn.Module):
+    """A 1x3x3 convolution and a 3x1x1 one, with nothing between: (B, C, T, H, W) to the same.
+
+    Both are computed in 2-D, frame by frame and place by place. The numbers are the same, and CPUs
+    are two to three times as fast at it: their 3x1x1 convolutions take longer than 3x3x3 ones.
+    """
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
-        spatial = nn.Conv3d(channels_in, channels_out, (1, 3, 3), padding=(0, 1, 1))
-        temporal = nn.Conv3d(channels_out, channels_out, (3, 1, 1), padding=(1, 0, 0))
-        super().__init__(OrderedDict(spatial=spatial, temporal=temporal))
+        super().__init__()
+        self.spatial = nn.Conv3d(channels_in, channels_out, (1, 3, 3), padding=(0, 1, 1))
+        self.temporal = nn.Conv3d(channels_out, channels_out, (3, 1, 1), padding=(1, 0, 0))
+
+    def forward(self, clip: Tensor) -> Tensor:
+        time, height, width = clip.shape[2:]
+        spatial, temporal = self.spatial, self.temporal
+        frames = clip.transpose(1, 2).flatten(0, 1)
+        frames = F.conv2d(frames, spatial.weight.squeeze(2), spatial.bias, padding=1)
+        places = frames.unflatten(0, (-1, time)).transpose(1, 2).flatten(3)
+        places = F.conv2d(places, temporal.weight.squeeze(4), temporal.bias, padding=(1, 0))
+        return places.unflatten(3, (height, width))
 
 
 class C3D(StreamingRecognizer):

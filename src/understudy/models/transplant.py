@@ -120,10 +120,7 @@ def _convolution(source: C3D, target: C3D, name: str) -> Inherited:
 
 
 def _separate(origin: nn.Conv3d, place: SeparableConv3d, layer: str) -> Inherited:
-    halves = dict(place.named_children())
-    before, after = halves["spatial"], halves["temporal"]
-    assert isinstance(before, nn.Conv3d)
-    assert isinstance(after, nn.Conv3d)
+    before, after = place.spatial, place.temporal
     assert before.bias is not None
     assert after.bias is not None
     assert origin.bias is not None
