@@ -4,8 +4,10 @@
     understudy train demo --set teacher=null --set data.manifest=stage/manifest.csv \\
         --set data.augment.views=4 --set train.epochs=20 --set train.batch_size=16 \\
         --set model.options.window=64 --out runs/stream-stage
-    (the same with --set model.options.window=8 --out runs/stream-stage-w8)
-    python benchmarks/stream_labels.py runs/stream-stage runs/stream-stage-w8 --smoothing 0 1
+    (the same with --set model.options.window=8 --out runs/stream-stage-w8, and with that window and
+    --set data.sampling=dense --set data.stride_s=0.15 --out runs/stream-dense)
+    python benchmarks/stream_labels.py runs/stream-stage runs/stream-stage-w8 runs/stream-dense \\
+        --smoothing 0 1
 
 The clips of a split are joined in a random order into one video, each shown once or three times in
 a row, without a pause: the hardest case, since nearly every stretch of frames as long as a clip
