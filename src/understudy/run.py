@@ -9,6 +9,7 @@ runs/<name>/
   history.json         one entry per epoch: every part of the loss, metrics, learning rate
   checkpoints/         best, final, epoch_010, ... .safetensors
   resume/              optimiser state of the last finished epoch
+  unknown.json         below which probability a stream says no label; by predict --stream
   predictions.parquet  metrics.json  report.html  exports/<format>/
 """
 

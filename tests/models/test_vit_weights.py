@@ -69,7 +69,7 @@ def layers_of(model: RecurrentRecognizer, frame: Tensor) -> list[Tensor]:
 
 
 def how(layers: list[Inherited]) -> dict[str, str]:
-    return {layer.layer: layer.how for layer in layers if layer.layer != "(none)"}
+    return {layer.layer: layer.how for layer in layers if layer.how != "left behind"}
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_every_layer_of_the_student_and_every_part_of_the_source_is_listed(name,
               for part in ("norm_h", "gate.qkv_h")}  # fmt: skip
     sequence = {"backbone.sequence_tokens"} if name == "rvit" else set()
     assert noise == read_h | sequence | {"projection.0", "head.1"}
-    left = {layer.source for layer in layers if layer.layer == "(none)"}
+    left = {layer.layer for layer in layers if layer.how == "left behind"}
     tokens = {"cls_token"} if name == "rvit-image" else set()
     assert left == {"blocks.2", "blocks.3", "norm", "head"} | tokens
 

@@ -83,7 +83,12 @@ def test_the_contract_says_how_to_use_it(run: Run, artifact: Artifact) -> None:
     assert contract["input"]["dtype"] == "uint8"
     assert contract["input"]["layout"] == "BTCHW"
     assert contract["input"]["colour"] == "RGB"
-    assert contract["sampling"] == {"method": "uniform", "stride_s": None, "clip_seconds": 1.0}
+    assert contract["sampling"] == {
+        "method": "uniform",
+        "stride_s": None,
+        "clip_seconds": 1.0,
+        "hold_pictures": False,
+    }
     assert contract["outputs"] == {"logits": ["batch", 3], "embedding": ["batch", 32]}
     assert contract["sha256"] == file_sha256(artifact.model_path)
     assert contract["parameters"] == sum(p.numel() for p in model.parameters())

@@ -30,11 +30,10 @@ from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from understudy.errors import UserError, nearest
-from understudy.models.layers import Normalize, time_mask
-from understudy.models.linear_attention import linear_attention
+from understudy.models.layers import Normalize, spread_real, time_mask
+from understudy.models.linear_attention import linear_attention, positive
 from understudy.models.temporal import AveragePool
 from understudy.types import Output, State, StreamingRecognizer
 
@@ -91,7 +90,7 @@ class AttentionCNN(StreamingRecognizer):
         if lengths is None or torch.compiler.is_exporting():
             tokens = self._tokens(frames.flatten(0, 1)).unflatten(0, real.shape)
         else:  # padding would shift the statistics of batch normalisation while training
-            tokens = _scatter(self._tokens(frames[real]), real)
+            tokens = spread_real(self._tokens(frames[real]), real)
         embedding = self.temporal(tokens, real)
         return Output(logits=self.head(embedding), embedding=embedding)
 
@@ -127,7 +126,7 @@ class AttentionCNN(StreamingRecognizer):
             raise UserError("This model is in training mode. Call eval() before attention_maps().")
         real = _real_frames(frames, lengths)
         maps = cast(Stages, self.backbone).maps(self.normalize(frames[real]))
-        return tuple(_scatter(one, real) for one in maps)
+        return tuple(spread_real(one, real) for one in maps)
 
 
 class Stages(nn.Module):
@@ -231,7 +230,7 @@ class LinearAttention(nn.Module):
         needs no P x P matrix: the sum over i can be taken first.
         """
         query, key, _ = self._projected(features)
-        query, key = F.elu(query) + 1, F.elu(key) + 1
+        query, key = positive(query), positive(key)
         asked = (query / (query @ key.sum(1)[..., None])).mean(1)
         received = torch.einsum("npc,nc->np", key, asked)
         received = received / received.amax(1, keepdim=True)
@@ -276,13 +275,6 @@ def _real_frames(frames: Tensor, lengths: Tensor | None) -> Tensor:
     if lengths is None:
         return torch.ones(batch, time, dtype=torch.bool, device=frames.device)
     return time_mask(lengths, time)
-
-
-def _scatter(values: Tensor, real: Tensor) -> Tensor:
-    """Values (N, ...) of the real frames to (B, T, ...), 0 where a frame is padding."""
-    spread = values.new_zeros(*real.shape, *values.shape[1:])
-    spread[real] = values
-    return spread
 
 
 def _check(attention: str, widths: Sequence[int], strides: Sequence[int], depth: int) -> None:

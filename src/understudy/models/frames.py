@@ -23,7 +23,7 @@ from understudy.models.backbones import (
     freeze,
     pixel_statistics,
 )
-from understudy.models.layers import Normalize, time_mask
+from understudy.models.layers import Normalize, spread_real, time_mask
 from understudy.models.temporal import TEMPORAL_HEADS, create_temporal_head
 from understudy.types import Output, State, StreamingRecognizer
 
@@ -131,10 +131,7 @@ class FramesRecognizer(StreamingRecognizer):
         if lengths is None or torch.compiler.is_exporting():
             return self._encode(frames.flatten(0, 1)).unflatten(0, (batch, time))
         real = time_mask(lengths, time)
-        encoded = self._encode(frames[real])
-        features = encoded.new_zeros(batch, time, self.num_features)
-        features[real] = encoded
-        return features
+        return spread_real(self._encode(frames[real]), real)
 
     def forward_head(self, features: Tensor, lengths: Tensor | None = None) -> Output:
         """From features (B, T, F) to the output of the clip."""

@@ -32,6 +32,13 @@ def time_mask(lengths: Tensor, frames: int) -> Tensor:
     return torch.arange(frames, device=lengths.device) < lengths[:, None]
 
 
+def spread_real(values: Tensor, mask: Tensor) -> Tensor:
+    """What was computed of the real frames alone, (N, ...), in its places (B, T, ...); else 0."""
+    spread = values.new_zeros(*mask.shape, *values.shape[1:])
+    spread[mask] = values
+    return spread
+
+
 def last_real(values: Tensor, mask: Tensor) -> Tensor:
     """Of (B, T, C) the row (B, C) at each clip's last real frame."""
     last = mask.sum(1) - 1

@@ -231,7 +231,4 @@ def _left_behind(weights: dict[str, Tensor], used: set[str], layers: int) -> lis
             steps = key.split(".")
             whole = steps[0] == "blocks" and int(steps[1]) >= layers
             parts[".".join(steps[:2] if whole else steps[:-1] or steps)] = None
-    return [
-        Inherited("(none)", "noise", part, note="left behind: the student has no such part")
-        for part in parts
-    ]
+    return [Inherited(part, "left behind", note="the student has no such part") for part in parts]

@@ -203,7 +203,7 @@ def build_contract(
             "method": data.sampling,
             "stride_s": data.stride_s,
             "clip_seconds": run.data["clip_seconds"],
-            **({"hold_pictures": True} if data.pseudo is not None else {}),
+            "hold_pictures": data.pseudo is not None,
         },
         "resize": f"short side to {data.size} (bilinear, antialiased), centre crop",
         "normalisation": _normalisation(model),
