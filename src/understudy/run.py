@@ -160,7 +160,8 @@ def open_run(path: str | Path) -> Run:
     """Open a run directory. Raises UserError if there is none."""
     path = Path(path)
     if not path.exists():
-        neighbours = [entry.parent.name for entry in path.parent.glob("*/recipe.yaml")]
+        # Runs that have begun to learn: one that is still being prepared may be asking.
+        neighbours = [entry.parent.name for entry in path.parent.glob("*/data.json")]
         raise UserError(
             f"There is no run at {path}.{nearest(path.name, neighbours)} "
             "A run is a folder that understudy train has written."
