@@ -5,12 +5,12 @@ import torch
 from timm.layers import resample_abs_pos_embed
 from timm.models.vision_transformer import Attention
 from torch import Tensor, nn
+from understudy.ship.onnx import export, open_session
 
 from understudy.errors import UserError
 from understudy.models import create_model
 from understudy.models.recurrent import RecurrentRecognizer
 from understudy.models.rvit import AttentionGate, resize_positions
-from understudy.ship.onnx import export, open_session
 from understudy.types import parameter_count
 
 TINY: dict[str, Any] = {"input_size": 24, "dim": 16, "heads": 2, "mlp_dim": 24, "dropout": 0.0}

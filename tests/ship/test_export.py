@@ -13,8 +13,8 @@ import torch
 from understudy.errors import UserError
 from understudy.run import Run, save_weights, write_json
 from understudy.ship import FORMATS, Artifact, ArtifactError, export_run, load_artifact
-from understudy.ship import onnx as onnx_format
 from understudy.ship.artifact import file_sha256
+from understudy.ship.formats import onnx as onnx_format
 from understudy.types import Output, Recognizer
 
 

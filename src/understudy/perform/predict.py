@@ -26,10 +26,8 @@ from understudy.data.transforms import prepare
 from understudy.errors import UserError
 from understudy.perform.windows import Segment, merge_windows, segment_of, window_bounds
 from understudy.run import Run
+from understudy.ship.contract import PICTURE_WINDOW_S, frames_taken
 from understudy.types import Output
-
-PICTURE_WINDOW_S = 1.0
-"""Window of a run that was trained on pictures and so knows no length of a clip."""
 
 
 class Performer(Protocol):
@@ -233,8 +231,6 @@ class _RunPerformer:
 
 
 def _perform_run(run: Run, checkpoint: str, device: str) -> _RunPerformer:
-    from understudy.ship.artifact import frames_taken
-
     model = run.load_model(checkpoint)
     config, data = run.recipe.data, run.data
     contract = {

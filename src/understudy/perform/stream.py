@@ -23,16 +23,12 @@ from torch import Tensor
 
 from understudy.data.transforms import prepare
 from understudy.errors import UserError
-from understudy.perform.predict import PICTURE_WINDOW_S
 from understudy.perform.restarts import OverlappingRestarts
 from understudy.perform.smoothing import Change, Labels, Latencies, MovingAverage, Stretch
 from understudy.perform.sources import Source
 from understudy.run import Run
+from understudy.ship.contract import PICTURE_STEP_S, frames_taken, step_seconds
 from understudy.types import StreamingRecognizer
-
-PICTURE_STEP_S = 0.2
-"""Seconds between frames for a run that was trained on pictures and so knows no pace. Also the
-default time constant of smoothing where every frame is read; elsewhere that is the step."""
 
 
 class StreamModel:
@@ -42,8 +38,6 @@ class StreamModel:
     """
 
     def __init__(self, run: Run, *, checkpoint: str = "best", device: str = "cpu") -> None:
-        from understudy.ship.artifact import frames_taken
-
         model = run.load_model(checkpoint)
         if not isinstance(model, StreamingRecognizer):
             raise UserError(
@@ -90,21 +84,6 @@ class StreamModel:
                 "rate."
             )
         return logits.softmax(dim=0).cpu().numpy()
-
-
-def step_seconds(run: Run) -> float | None:
-    """Seconds from one frame of a stream to the next: those between the frames of training.
-
-    That is the median clip's length over the number of frames, or the stride of dense sampling.
-    None where training took neighbouring frames (centre). PICTURE_STEP_S for pictures; where
-    training made pseudo-clips of them, these are spread over the window of `predict`.
-    """
-    data, clip_seconds = run.recipe.data, run.data["clip_seconds"]
-    if clip_seconds == 0:
-        return PICTURE_STEP_S if data.pseudo is None else PICTURE_WINDOW_S / data.frames
-    if data.sampling == "centre":
-        return None
-    return data.stride_s or clip_seconds / data.frames
 
 
 @dataclass(frozen=True, slots=True)

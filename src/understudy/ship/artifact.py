@@ -1,51 +1,35 @@
 """The artifact: a directory that holds an exported model and everything needed to use it.
 
 exports/<format>/
-  model.onnx      the model: pixels in, logits and embedding out, normalisation inside
-  contract.json   classes, which frames to take and how, what goes in and comes out, checksum
+  clip.onnx       whole clips: pixels in, logits and embedding out, normalisation inside
+  step.onnx       one frame of a stream and the state before it; models that stream only
+  contract.json   classes, which frames to take and how, what goes in and comes out, checksums
   parity.json     how far its outputs lie from those of the run, on which clips
   latency.json    how fast it is beside the run, on which machine
+  int8.json       every way of quantising that was tried, and what it cost; where it was asked for
+  README.md       how to call it, in four languages
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from understudy.errors import UserError
-from understudy.run import Run, read_json
-from understudy.ship import onnx
-from understudy.types import Output, Recognizer
+from understudy.run import read_json
+from understudy.ship.formats import FORMATS, Session, find_format
+from understudy.ship.graphs import TensorSpec, begin
+from understudy.types import Output, State
 
 CONTRACT_FORMAT = "understudy-artifact"
-CONTRACT_VERSION = 1
-
-
-class Format(Protocol):
-    """What a module of this folder offers so that runs can be exported to one more format."""
-
-    FILE: str
-    """Name of the model file inside the artifact."""
-    LIBRARIES: tuple[str, ...]
-    """Packages whose versions are written into the contract."""
-
-    def export(self, model: Recognizer, example: tuple[Tensor, Tensor], path: Path) -> None: ...
-
-    def describe(self, path: Path) -> dict[str, Any]: ...
-
-    def open_session(
-        self, path: Path, threads: int | None
-    ) -> Callable[[Tensor, Tensor], Output]: ...
-
-
-FORMATS: dict[str, Format] = {"onnx": onnx}
+CONTRACT_VERSION = 2
 
 
 class ArtifactError(RuntimeError):
@@ -67,14 +51,16 @@ class Artifact:
         contract = read_json(path)
         if not isinstance(contract, dict) or contract.get("format") != CONTRACT_FORMAT:
             raise UserError(f"{path} is not the contract of an artifact of this package.")
-        if contract["contract_version"] > CONTRACT_VERSION:
+        version = contract["contract_version"]
+        if version != CONTRACT_VERSION:
+            way = "Upgrade understudy, or export the run again."
             raise UserError(
-                f"{path} has contract version {contract['contract_version']}; this package reads "
-                f"up to {CONTRACT_VERSION}. Upgrade understudy, or export the run again."
+                f"{path} has contract version {version}; this package reads {CONTRACT_VERSION}. "
+                f"{way if version > CONTRACT_VERSION else 'Export the run again.'}"
             )
         if contract["runtime"] not in FORMATS:
             raise UserError(
-                f"{path} was exported to {contract['runtime']}; this package runs "
+                f"{path} was exported to {contract['runtime']}; this package knows "
                 f"{', '.join(FORMATS)}."
             )
         return contract
@@ -86,25 +72,37 @@ class Artifact:
     @property
     def latency(self) -> dict[str, Any] | None:
         """What the last benchmark wrote, or None."""
-        path = self.path / "latency.json"
-        return read_json(path) if path.exists() else None
+        return self._optional("latency.json")
 
     @property
-    def model_path(self) -> Path:
-        return self.path / self.contract["file"]
+    def int8(self) -> dict[str, Any] | None:
+        """The table of what was tried to quantise it, or None."""
+        return self._optional("int8.json")
+
+    def model_path(self, graph: str = "clip") -> Path:
+        """The file of a graph: clip or step."""
+        return self.path / self.contract["graphs"][graph]["file"]
+
+    def _optional(self, name: str) -> dict[str, Any] | None:
+        path = self.path / name
+        return read_json(path) if path.exists() else None
 
 
 class ArtifactRecognizer:
-    """An exported model that is called like the recogniser it was made from."""
+    """An exported model that is called, and stepped, like the recogniser it was made from.
 
-    def __init__(
-        self, contract: dict[str, Any], session: Callable[[Tensor, Tensor], Output]
-    ) -> None:
+    A file is opened when it is first used. Whether the model streams says `streams`;
+    `stream_frames` is as in `StreamingRecognizer`.
+    """
+
+    def __init__(self, path: Path, contract: dict[str, Any], threads: int | None) -> None:
         self.contract = contract
         self.classes: tuple[str, ...] = tuple(contract["classes"])
         self.clip_frames: int = contract["input"]["frames"]
         self.input_size: int = contract["input"]["size"]
-        self._session = session
+        self.streams = "step" in contract["graphs"]
+        self.stream_frames: int | None = contract["graphs"].get("step", {}).get("stream_frames")
+        self._path, self._threads = path, threads
 
     def __call__(self, frames: Tensor, lengths: Tensor | None = None) -> Output:
         """Recognise clips, on the CPU.
@@ -125,7 +123,73 @@ class ArtifactRecognizer:
                 f"lengths must give one number from 1 to {count} for each of {len(frames)} clips; "
                 f"given: {lengths.tolist()}."
             )
-        return self._session(frames, lengths.to(torch.int64))
+        inputs = [frames.flatten(0, 1)]
+        if count > 1:
+            inputs.append(lengths)
+        return Output(*self._compute("clip", inputs, len(frames))[:2])
+
+    def init_state(self, batch_size: int) -> State:
+        """The state before the first frame: zeros. Raises UserError if the model cannot stream."""
+        return begin(self._specs("step", "inputs"), batch_size)
+
+    def step(self, frame: Tensor, state: State) -> tuple[Output, State]:
+        """Read one frame (B, 3, S, S) uint8 and give the output for the clip so far."""
+        size = self.input_size
+        if frame.dtype != torch.uint8 or frame.shape[1:] != (3, size, size):
+            raise UserError(
+                f"This artifact takes uint8 frames of shape (batch, 3, {size}, {size}); "
+                f"given: {frame.dtype} {tuple(frame.shape)}."
+            )
+        logits, embedding, *after = self._compute("step", [frame, *state], len(frame))
+        return Output(logits, embedding), tuple(after)
+
+    def _specs(self, graph: str, side: str) -> list[TensorSpec]:
+        entry = self.contract["graphs"].get(graph)
+        if entry is None:
+            raise UserError(
+                f"{self.contract['model']} takes whole clips: this artifact cannot be stepped."
+            )
+        return [TensorSpec(one["name"], one["dtype"], tuple(one["shape"])) for one in entry[side]]
+
+    def _compute(self, graph: str, inputs: list[Tensor], batch: int) -> list[Tensor]:
+        """Run a graph on `batch` clips: at once, or one by one where its file takes only one."""
+        specs = self._specs(graph, "inputs")
+        session = self._sessions[graph]
+        arrays = [
+            np.ascontiguousarray(tensor.numpy(force=True), dtype=spec.dtype)
+            for tensor, spec in zip(inputs, specs, strict=True)
+        ]
+        if self.contract["batch"] == "any" or batch == 1:
+            return [torch.as_tensor(array) for array in session(arrays)]
+        rows = [spec.shape[0] for spec in specs]
+        done = [
+            session(
+                [
+                    array[clip * count : (clip + 1) * count]
+                    for array, count in zip(arrays, rows, strict=True)
+                ]
+            )
+            for clip in range(batch)
+        ]
+        return [torch.as_tensor(np.concatenate(parts)) for parts in zip(*done, strict=True)]
+
+    @cached_property
+    def _sessions(self) -> _Sessions:
+        return _Sessions(self._path, self.contract, self._threads)
+
+
+class _Sessions(dict[str, Session]):
+    """Graph -> loaded file, each loaded at its first use."""
+
+    def __init__(self, path: Path, contract: dict[str, Any], threads: int | None) -> None:
+        super().__init__()
+        self._path, self._contract, self._threads = path, contract, threads
+
+    def __missing__(self, graph: str) -> Session:
+        entry = self._contract["graphs"][graph]
+        form = FORMATS[self._contract["runtime"]]
+        self[graph] = form.open_session(self._path / entry["file"], entry, self._threads)
+        return self[graph]
 
 
 def open_artifact(path: str | Path) -> Artifact:
@@ -133,100 +197,49 @@ def open_artifact(path: str | Path) -> Artifact:
     artifact = Artifact(Path(path))
     if not artifact.path.is_dir():
         raise UserError(f"There is no artifact at {path}: it is a directory with a contract.json.")
-    contract = artifact.contract
-    if not artifact.model_path.is_file():
-        raise UserError(f"{artifact.model_path} is missing. Export the run again.")
-    if file_sha256(artifact.model_path) != contract["sha256"]:
-        raise UserError(
-            f"{artifact.model_path} is not the file that was checked when it was exported: its "
-            "SHA-256 differs from the contract's. Copy it again, or export the run again."
-        )
+    for entry in artifact.contract["graphs"].values():
+        file = artifact.path / entry["file"]
+        if not file.exists():
+            raise UserError(f"{file} is missing. Export the run again.")
+        if sha256(file) != entry["sha256"]:
+            raise UserError(
+                f"{file} is not the file that was checked when it was exported: its SHA-256 "
+                "differs from the contract's. Copy it again, or export the run again."
+            )
     return artifact
 
 
 def load_artifact(path: str | Path, *, threads: int | None = None) -> ArtifactRecognizer:
     """Load an artifact for use on the CPU, with `threads` threads (None: every core).
 
-    Raises UserError when files are missing, when the model file is not the one whose parity was
-    checked, or when the contract is newer than this package.
+    Raises UserError when files are missing, when a model file is not the one whose parity was
+    checked, when the contract is newer than this package, when the runtime is not installed, and
+    for a format that this package only converts to.
     """
     artifact = open_artifact(path)
     contract = artifact.contract
-    session = FORMATS[contract["runtime"]].open_session(artifact.model_path, threads)
-    return ArtifactRecognizer(contract, session)
+    form = find_format(contract["runtime"])
+    if not form.RUNS_HERE:
+        raise UserError(
+            f"{path} was converted to {form.TITLE}, which this package does not execute: "
+            f"{form.PLATFORMS}. Load the run itself, or export it to another format."
+        )
+    return ArtifactRecognizer(artifact.path, contract, threads)
 
 
-def frames_taken(run: Run, model: Recognizer) -> int:
-    """T of the artifact: what the model needs, 1 for single pictures, otherwise as in training."""
-    if model.clip_frames is not None:
-        return model.clip_frames
-    pictures = run.data["clip_seconds"] == 0 and run.recipe.data.pseudo is None
-    return 1 if pictures else run.recipe.data.frames
+def sha256(path: Path) -> str:
+    """Of a file, or of a directory: of the names and contents of all files in it, in order."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n".encode())
+    return digest.hexdigest()
 
 
-def build_contract(
-    run: Run,
-    model: Recognizer,
-    model_path: Path,
-    *,
-    runtime: str,
-    checkpoint: str,
-    embedding_dim: int,
-    macs: int,
-) -> dict[str, Any]:
-    """The content of contract.json for a model file that has just been written."""
-    from understudy.types import parameter_count
-
-    data = run.recipe.data
-    form = FORMATS[runtime]
-    return {
-        "format": CONTRACT_FORMAT,
-        "contract_version": CONTRACT_VERSION,
-        "runtime": runtime,
-        "file": model_path.name,
-        "sha256": file_sha256(model_path),
-        "run": run.name,
-        "checkpoint": checkpoint,
-        "model": run.recipe.model.name,
-        "parameters": parameter_count(model),
-        "macs_per_clip": macs,
-        "classes": list(run.classes),
-        "input": {
-            "frames": frames_taken(run, model),
-            "size": data.size,
-            "dtype": "uint8",
-            "layout": "BTCHW",
-            "colour": "RGB",
-            "lengths": "(batch,) int64: true frames of each clip, the rest is padding",
-        },
-        "sampling": {
-            "method": data.sampling,
-            "stride_s": data.stride_s,
-            "clip_seconds": run.data["clip_seconds"],
-            "hold_pictures": data.pseudo is not None,
-        },
-        "resize": f"short side to {data.size} (bilinear, antialiased), centre crop",
-        "normalisation": _normalisation(model),
-        "outputs": {"logits": ["batch", len(run.classes)], "embedding": ["batch", embedding_dim]},
-        "versions": {
-            name: metadata.version(name) for name in ("understudy", "torch", *form.LIBRARIES)
-        },
-        **form.describe(model_path),
-    }
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _normalisation(model: Recognizer) -> dict[str, Any]:
-    """The mean and std by which the model normalises pixels itself; null if it has other means."""
-    from understudy.models.layers import Normalize
-
-    own = next((module for module in model.modules() if isinstance(module, Normalize)), None)
-    return {
-        "inside": True,
-        "mean": own.mean.flatten().tolist() if own else None,
-        "std": own.std.flatten().tolist() if own else None,
-    }
+def size_bytes(path: Path) -> int:
+    """Of a file, or of all files in a directory."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

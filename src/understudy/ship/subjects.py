@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from understudy.run import Run
-from understudy.ship.artifact import Artifact, frames_taken, load_artifact
+from understudy.ship.artifact import Artifact, load_artifact
+from understudy.ship.contract import frames_taken
 from understudy.ship.macs import count_macs
 from understudy.types import Output, Recognizer, parameter_count
 
@@ -62,9 +63,9 @@ def subject_of_artifact(artifact: Artifact) -> Subject:
         frames=contract["input"]["frames"],
         size=contract["input"]["size"],
         parameters=contract["parameters"],
-        macs_per_clip=contract["macs_per_clip"],
+        macs_per_clip=contract["graphs"]["clip"]["macs"],
         path=artifact.path,
-        file_bytes=artifact.model_path.stat().st_size,
+        file_bytes=contract["graphs"]["clip"]["bytes"],
     )
 
 

@@ -1,0 +1,31 @@
+"""Core ML: being written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from understudy.ship.graphs import Graph
+
+TITLE = "Core ML"
+SUFFIX = ".mlpackage"
+EXTRA: str | None = "coreml"
+MODULES: tuple[str, ...] = ("coremltools",)
+LIBRARIES: tuple[str, ...] = ("coremltools",)
+PLATFORMS = "Linux x86-64 and macOS"
+ANY_BATCH = False
+PRECISION = "fp32"
+RUNS_HERE = True
+
+
+def export(graph: Graph, path: Path) -> dict[str, Any]:
+    raise NotImplementedError
+
+
+def open_session(
+    path: Path, entry: dict[str, Any], threads: int | None
+) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
+    raise NotImplementedError
