@@ -133,6 +133,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
         "resume": ["train", "--resume", run],
         "stream": ["predict", run, "--stream", one, "--smoothing", "0"],
         "stream json": ["predict", run, "--stream", one, "--json"],
+        "stream export": ["predict", f"{run}/exports/onnx", "--stream", one, "--json"],
     }
     with pytest.MonkeyPatch.context() as patch:
         # Peak memory takes a process for each subject; the tests of bench start them.
@@ -225,10 +226,21 @@ def test_a_stream_says_what_it_is_and_what_it_took(job: Job) -> None:
     assert entries[-1]["frames"] == 2
 
 
+def test_a_stream_by_the_export_is_that_by_the_run(job: Job) -> None:
+    said = job.said["stream export"]
+    assert said.code == 0, said.err
+    assert "no threshold for \"unknown\"" in said.err, "it was exported before the run had one"
+    entries = [json.loads(line) for line in said.out.splitlines()]
+    assert [entry["event"] for entry in entries if entry["event"] != "stretch"][-1] == "summary"
+    assert entries[-1]["frames"] == 2
+
+
 def test_export_tells_its_parity_and_bench_times_both(job: Job) -> None:
-    path, parity = job.said["export"].out.splitlines()
-    assert (job.folder / path / "model.onnx").is_file()
+    path, files, parity = job.said["export"].out.splitlines()
+    assert (job.folder / path / "clip.onnx").is_file()
+    assert re.search(r"clip\.onnx \d+\.\d MB fp32, step\.onnx", files)
     assert re.search(r"largest difference of logits \S+e-0[5-9] .*allowed 0\.0001", parity)
+    assert re.search(r"stream of 256 frames .*same best class for 100\.0%", parity)
     header, *rows = job.said["bench"].out.splitlines()
     assert [re.split(r" {2,}", row)[0] for row in rows] == ["my small", "my small (onnx)"]
     assert "median ms" in header
@@ -367,10 +379,7 @@ MISTAKES = [
     ("predict runs/average --camera x", "--camera x: give a number such as 0, a device such as"),
     ("predict runs/average --camera song.mp4", "song.mp4 is a file, no camera.*--stream song.mp4"),
     ("predict runs/average --camera lavfi:nosuch", "Camera lavfi:nosuch: .*"),
-    (
-        "predict 'runs/my small/exports/onnx' --stream broken.mp4",
-        "exports/onnx is an export, which takes whole clips. Stream with the run that it was made",
-    ),
+    ("predict 'runs/my small/exports/onnx' --stream broken.mp4", "broken.mp4: no readable video"),
     ("predict runs/averge --stream broken.mp4", r"no run at runs/averge\. Did you mean average\?"),
     (
         f"predict 'runs/no clips' --stream {CLIPS}/blue/p01_blue.mp4",
@@ -461,6 +470,10 @@ MISTAKES = [
         "export 'runs/my small' --to onxx",
         r"no export format onxx\. Did you mean onnx\? Known: onnx",
     ),
+    ("export runs/average litert", "Formats come after --to: understudy export runs/average --to"),
+    ("export runs/average --to onnx onxx", r"no export format onxx\. Did you mean onnx\?"),
+    ("export runs/average --int8 atuo", r"atuo"),
+    ("export runs/average --to coreml --int8 auto", r"Core ML.*measure"),
     ("export 'runs/my small'", "exports/onnx is there already. Replace it with --overwrite"),
     (
         "export runs/average --out clips --overwrite",

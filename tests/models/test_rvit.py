@@ -5,7 +5,6 @@ import torch
 from timm.layers import resample_abs_pos_embed
 from timm.models.vision_transformer import Attention
 from torch import Tensor, nn
-from understudy.ship.onnx import export, open_session
 
 from understudy.errors import UserError
 from understudy.models import create_model
@@ -175,13 +174,3 @@ def test_what_cannot_be_built_is_explained():
     ):
         with pytest.raises(UserError, match=message):
             create_model("rvit", 3, **options)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_exported_for_any_batch_and_lengths(name, tmp_path):
-    model, frames, lengths = tiny(name), clips(3, 4), torch.tensor([4, 1, 2])
-    export(model, (clips(2, 4), torch.tensor([4, 2])), tmp_path / "model.onnx")
-    found = open_session(tmp_path / "model.onnx", 1)(frames, lengths)
-    with torch.inference_mode():
-        torch.testing.assert_close(found, model(frames, lengths), rtol=1e-4, atol=1e-4)

@@ -38,9 +38,9 @@ def test_no_lengths_means_all_frames(artifact: Artifact) -> None:
 
 
 def test_one_changed_byte_is_refused(copy: Path) -> None:
-    content = bytearray((copy / "model.onnx").read_bytes())
+    content = bytearray((copy / "clip.onnx").read_bytes())
     content[len(content) // 2] ^= 1
-    (copy / "model.onnx").write_bytes(content)
+    (copy / "clip.onnx").write_bytes(content)
     with pytest.raises(UserError, match="SHA-256"):
         load_artifact(copy)
 
@@ -48,7 +48,8 @@ def test_one_changed_byte_is_refused(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"contract_version": 2}, "Upgrade understudy"),
+        ({"contract_version": 3}, "Upgrade understudy"),
+        ({"contract_version": 1}, "Export the run again"),
         ({"format": "something-else"}, "not the contract"),
         ({"runtime": "abacus"}, "abacus"),
     ],
@@ -62,7 +63,7 @@ def test_a_contract_of_another_kind_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("missing", "message"), [("contract.json", "no contract.json"), ("model.onnx", "is missing")]
+    ("missing", "message"), [("contract.json", "no contract.json"), ("clip.onnx", "is missing")]
 )
 def test_a_missing_file_is_named(copy: Path, missing: str, message: str) -> None:
     (copy / missing).unlink()
@@ -95,3 +96,40 @@ def test_impossible_lengths_are_refused(artifact: Artifact, lengths: list[int]) 
     frames = torch.zeros(2, 4, 3, 32, 32, dtype=torch.uint8)
     with pytest.raises(UserError, match="from 1 to 4"):
         load_artifact(artifact.path, threads=1)(frames, torch.tensor(lengths))
+
+
+def test_a_step_file_is_checked_too(copy: Path) -> None:
+    (copy / "step.onnx").write_bytes(b"something else")
+    with pytest.raises(UserError, match=r"step\.onnx is not the file"):
+        load_artifact(copy)
+
+
+def test_other_pixels_are_refused_by_a_step(artifact: Artifact) -> None:
+    exported = load_artifact(artifact.path, threads=1)
+    with pytest.raises(UserError, match=r"shape \(batch, 3, 32, 32\)"):
+        exported.step(torch.zeros(1, 3, 32, 48, dtype=torch.uint8), exported.init_state(1))
+
+
+def test_an_artifact_of_whole_clips_cannot_be_stepped(copy: Path) -> None:
+    contract = json.loads((copy / "contract.json").read_text(encoding="utf-8"))
+    del contract["graphs"]["step"]
+    rewrite(copy / "contract.json", graphs=contract["graphs"])
+    exported = load_artifact(copy)
+    assert not exported.streams
+    with pytest.raises(UserError, match="takes whole clips"):
+        exported.init_state(1)
+
+
+def test_a_file_that_takes_one_clip_is_called_clip_by_clip(copy: Path) -> None:
+    frames = torch.randint(0, 256, (3, 4, 3, 32, 32), dtype=torch.uint8)
+    lengths = torch.tensor([4, 1, 2])
+    expected = load_artifact(copy, threads=1)(frames, lengths)
+    rewrite(copy / "contract.json", batch=1)
+    one_by_one = load_artifact(copy, threads=1)
+    given = one_by_one(frames, lengths)
+    torch.testing.assert_close(given.logits, expected.logits, rtol=0, atol=1e-5)
+    state = one_by_one.init_state(3)
+    output, after = one_by_one.step(frames[:, 0], state)
+    assert [tensor.shape for tensor in after] == [tensor.shape for tensor in state]
+    expected = one_by_one(frames, torch.tensor([1, 1, 1]))
+    torch.testing.assert_close(output.logits, expected.logits, rtol=0, atol=1e-5)

@@ -1,9 +1,9 @@
 """Export: the artifact gives what the run gives, or there is no artifact."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnxruntime
@@ -13,9 +13,10 @@ import torch
 from understudy.errors import UserError
 from understudy.run import Run, save_weights, write_json
 from understudy.ship import FORMATS, Artifact, ArtifactError, export_run, load_artifact
-from understudy.ship.artifact import file_sha256
+from understudy.ship.artifact import sha256
 from understudy.ship.formats import onnx as onnx_format
-from understudy.types import Output, Recognizer
+from understudy.ship.graphs import Graph, clip_graph
+from understudy.types import Output, Recognizer, StreamingRecognizer
 
 
 def random_clips(run: Run, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,8 +30,9 @@ def random_clips(run: Run, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
 def copying(artifact: Artifact) -> Callable[..., None]:
     """An exporter that takes no time: it gives the file that was exported already."""
 
-    def export(model: Recognizer, example: tuple, path: Path) -> None:
-        path.write_bytes(artifact.model_path.read_bytes())
+    def export(graph: Graph, path: Path) -> dict[str, Any]:
+        path.write_bytes(artifact.model_path(graph.kind).read_bytes())
+        return {}
 
     return export
 
@@ -55,49 +57,85 @@ def test_padding_changes_nothing(run: Run, artifact: Artifact) -> None:
     assert not torch.equal(recognise(frames).logits, recognise(other).logits)
 
 
-def test_the_artifact_is_one_file_with_the_agreed_graph(run: Run, artifact: Artifact) -> None:
+def test_the_files_hold_the_agreed_graphs(run: Run, artifact: Artifact) -> None:
     names = {file.name for file in artifact.path.iterdir()}
-    assert names == {"model.onnx", "contract.json", "parity.json", "latency.json"}
-    onnx.checker.check_model(onnx.load(str(artifact.model_path)), full_check=True)
-    session = onnxruntime.InferenceSession(str(artifact.model_path))
-    inputs = {entry.name: (entry.shape[1:], entry.type) for entry in session.get_inputs()}
-    data = run.recipe.data
-    assert inputs == {
-        "frames": ([data.frames, 3, data.size, data.size], "tensor(uint8)"),
-        "lengths": ([], "tensor(int64)"),
-    }
-    # A name, not a number, is what ONNX calls a dimension that stays free.
-    assert all(isinstance(entry.shape[0], str) for entry in session.get_inputs())
-    assert [entry.name for entry in session.get_outputs()] == ["logits", "embedding"]
+    documents = {"contract.json", "parity.json", "latency.json", "README.md"}
+    assert names == {"clip.onnx", "step.onnx"} | documents
+    for kind, entry in artifact.contract["graphs"].items():
+        path = artifact.model_path(kind)
+        onnx.checker.check_model(onnx.load(str(path)))
+        session = onnxruntime.InferenceSession(str(path))
+        for side, found in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
+            assert [one.name for one in found] == [one["name"] for one in entry[side]]
+            for one, agreed in zip(found, entry[side], strict=True):
+                assert one.type.removeprefix("tensor(").rstrip(")") == (
+                    agreed["dtype"].replace("float32", "float")
+                )
+                assert len(one.shape) == len(agreed["shape"]) <= 4
+                if side == "inputs":
+                    # A name, not a number, is what ONNX calls a dimension that stays free.
+                    assert isinstance(one.shape[0], str)
+                    assert one.shape[1:] == agreed["shape"][1:]
 
 
 def test_the_contract_says_how_to_use_it(run: Run, artifact: Artifact) -> None:
     contract = artifact.contract
     model = run.load_model()
     assert contract["format"] == "understudy-artifact"
-    assert contract["contract_version"] == 1
+    assert contract["contract_version"] == 2
     assert (contract["run"], contract["model"]) == (run.name, "frames-attention")
+    assert (contract["precision"], contract["batch"], contract["executed"]) == ("fp32", "any", True)
     assert contract["classes"] == list(run.classes)
     assert contract["input"]["frames"] == 4
     assert contract["input"]["size"] == 32
-    assert contract["input"]["dtype"] == "uint8"
-    assert contract["input"]["layout"] == "BTCHW"
-    assert contract["input"]["colour"] == "RGB"
+    assert contract["input"]["colour"] == "RGB, 0 to 255"
     assert contract["sampling"] == {
         "method": "uniform",
         "stride_s": None,
+        "step_s": 0.25,
         "clip_seconds": 1.0,
         "hold_pictures": False,
     }
-    assert contract["outputs"] == {"logits": ["batch", 3], "embedding": ["batch", 32]}
-    assert contract["sha256"] == file_sha256(artifact.model_path)
+    clip, step = contract["graphs"]["clip"], contract["graphs"]["step"]
+    assert clip["inputs"] == [
+        {"name": "frames", "dtype": "uint8", "shape": [4, 3, 32, 32]},
+        {"name": "lengths", "dtype": "int32", "shape": [1]},
+    ]
+    assert clip["outputs"] == [
+        {"name": "logits", "dtype": "float32", "shape": [1, 3]},
+        {"name": "embedding", "dtype": "float32", "shape": [1, 32]},
+    ]
+    assert step["inputs"][0] == {"name": "frame", "dtype": "uint8", "shape": [1, 3, 32, 32]}
+    assert [one["name"] for one in step["inputs"][1:]] == ["state_0", "state_1"]
+    for before, after in zip(step["inputs"][1:], step["outputs"][2:], strict=True):
+        assert after == before | {"name": f"next_{before['name']}"}
+    assert step["state_begins"] == "zeros"
+    for kind, entry in contract["graphs"].items():
+        assert entry["sha256"] == sha256(artifact.model_path(kind))
+        assert entry["bytes"] == artifact.model_path(kind).stat().st_size
+        assert entry["opset"] >= 18
     assert contract["parameters"] == sum(p.numel() for p in model.parameters())
     assert contract["versions"]["torch"] == torch.__version__.partition("+")[0]
-    assert contract["opset"] >= 18
     buffers = dict(model.named_buffers())
     inside = contract["normalisation"]
     assert inside["mean"] == buffers["normalize.mean"].flatten().tolist()
     assert inside["std"] == buffers["normalize.std"].flatten().tolist()
+
+
+def test_stepping_an_artifact_gives_what_stepping_the_run_gives(run: Run, artifact: Artifact):
+    model, exported = run.load_model(), load_artifact(artifact.path, threads=1)
+    assert isinstance(model, StreamingRecognizer)
+    assert exported.streams
+    assert exported.stream_frames == model.stream_frames
+    frames, _ = random_clips(run, 3)
+    state, own = exported.init_state(3), model.init_state(3)
+    with torch.inference_mode():
+        for frame in frames.unbind(1):
+            given, state = exported.step(frame, state)
+            expected, own = model.step(frame, own)
+            torch.testing.assert_close(given.logits, expected.logits, rtol=0, atol=1e-5)
+    # Four frames, stepped, are the clip.
+    torch.testing.assert_close(given.logits, exported(frames).logits, rtol=0, atol=1e-5)
 
 
 def test_parity_was_checked_on_real_clips_of_the_validation_split(
@@ -109,6 +147,9 @@ def test_parity_was_checked_on_real_clips_of_the_validation_split(
     assert parity["top1_agreement"] == 1
     assert parity["manifest"] == str(manifest)
     assert parity["split"] == "val"
+    assert parity["logits_median"] <= parity["logits_difference"]
+    assert parity["stream"]["passed"]
+    assert parity["stream"]["frames"] == 256
     # Of three validation clips one is corrupt: counted and named, not replaced.
     assert parity["real_clips"] == 2
     assert [Path(entry["path"]).name for entry in parity["skipped"]] == ["4.mp4"]
@@ -127,7 +168,7 @@ def test_latency_lies_beside_it(run: Run, artifact: Artifact) -> None:
     first, second = latency["rows"][:2]
     assert first["ratio"] == 1
     assert second["ratio"] == pytest.approx(second["median_ms"] / first["median_ms"])
-    assert second["file_bytes"] == artifact.model_path.stat().st_size
+    assert second["file_bytes"] == artifact.model_path("clip").stat().st_size
     assert first["file_bytes"] == run.checkpoint_path().stat().st_size
 
 
@@ -154,7 +195,7 @@ def test_an_export_that_differs_leaves_nothing(
 def test_an_exporter_that_fails_is_heard_and_leaves_nothing(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(model: Recognizer, example: tuple, path: Path) -> None:
+    def broken(graph: Graph, path: Path) -> dict[str, Any]:
         path.write_bytes(b"half")
         raise ArithmeticError("the exporter's own words")
 
@@ -181,7 +222,9 @@ class Brightness(Recognizer):
 def test_exporting_prints_nothing(
     run: Run, tmp_path: Path, capfd: pytest.CaptureFixture, recwarn: pytest.WarningsRecorder
 ) -> None:
-    onnx_format.export(Brightness().eval(), random_clips(run, 2), tmp_path / "model.onnx")
+    model = Brightness().eval()
+    model.input_size = 32
+    onnx_format.export(clip_graph(model, 4), tmp_path / "model.onnx")
     assert capfd.readouterr() == ("", "")
     assert not recwarn.list
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
@@ -204,7 +247,7 @@ def test_an_existing_artifact_is_kept_unless_told(
     copy.mkdir()
     (copy / "contract.json").write_text(json.dumps({"old": True}))
 
-    def failing(model: Recognizer, example: tuple, path: Path) -> None:
+    def failing(graph: Graph, path: Path) -> dict[str, Any]:
         raise ArithmeticError
 
     monkeypatch.setattr(onnx_format, "export", failing)
@@ -254,29 +297,3 @@ def test_a_run_on_pictures_takes_one_frame(
         expected = pictures.load_model()(frames)
     given = load_artifact(exported.path, threads=1)(frames)
     torch.testing.assert_close(given.logits, expected.logits, rtol=0, atol=1e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [
-        "mobilevit-xxs",
-        "mobilenetv4",
-        "mobilenetv3",
-        "frames-average",
-        "frames-tcn",
-        "frames-gru",
-    ],
-)
-def test_the_students_export(name: str, tmp_path: Path) -> None:
-    from understudy.models import create_model
-    from understudy.ship.parity import awkward_probes, compare
-
-    torch.manual_seed(0)
-    model = create_model(name, 15).eval()
-    probes = awkward_probes(8, 128)
-    example = (probes[1].frames, probes[1].lengths)
-    onnx_format.export(model, example, tmp_path / "model.onnx")
-    session = onnx_format.open_session(tmp_path / "model.onnx", os.cpu_count())
-    report = compare(model, session, probes)
-    assert report["passed"], report

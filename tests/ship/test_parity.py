@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from understudy.ship.parity import Probe, awkward_probes, compare, explain, real_probes
-from understudy.types import Output
+from understudy.ship.parity import compare, compare_streams, explain
+from understudy.ship.probes import STREAM_FRAMES, Probe, awkward_probes, probe_stream, real_probes
+from understudy.types import Output, State
 
 FRAMES, SIZE = 4, 8
 
@@ -122,3 +123,64 @@ def test_another_best_class_fails_however_small_the_values() -> None:
 def test_a_picture_needs_no_probes_of_length() -> None:
     names = [probe.name for probe in awkward_probes(1, SIZE)]
     assert names == ["noise", "noise, batch of 3", "black"]
+
+
+class Counting:
+    """Streams the mean brightness so far; `forgets` and `drift` are what a bad export may do."""
+
+    def __init__(self, *, forgets: bool = False, drift: float = 0.0) -> None:
+        self.forgets, self.drift = forgets, drift
+
+    def init_state(self, batch_size: int) -> State:
+        return torch.zeros(batch_size, 1), torch.zeros(batch_size, 1)
+
+    def step(self, frame: Tensor, state: State) -> tuple[Output, State]:
+        total, count = state
+        count = count + 1
+        total = total * (1 + self.drift) + frame.float().mean((1, 2, 3))[:, None] / 255
+        mean = total / count
+        output = Output(torch.cat([mean, 1 - mean], dim=1), mean)
+        return output, (total * 0, count * 0) if self.forgets else (total, count)
+
+
+def stream() -> Tensor:
+    generator = torch.Generator().manual_seed(4)
+    shape = (2, 5, 3, SIZE, SIZE)
+    return probe_stream(list(torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)))
+
+
+def test_a_stream_is_real_frames_then_noise_then_black() -> None:
+    frames = stream()
+    assert len(frames) == STREAM_FRAMES == 256
+    assert torch.equal(frames[:10], frames[10:20])
+    assert not torch.equal(frames[182:192], frames[192:202])
+    assert frames[192:224].any()
+    assert not frames[224:].any()
+
+
+def test_the_same_stream_passes_with_no_difference() -> None:
+    report = compare_streams(Counting(), Counting(), stream())
+    assert report["passed"]
+    assert report["frames"] == 256
+    assert report["logits_difference"] == report["last_logits_difference"] == 0
+
+
+def test_a_state_that_is_forgotten_fails() -> None:
+    assert not compare_streams(Counting(), Counting(forgets=True), stream())["passed"]
+
+
+def test_a_state_that_drifts_shows_at_the_end_and_not_in_one_clip() -> None:
+    slow = Counting(drift=1e-6)
+    assert compare_streams(Counting(), slow, stream()[:8])["passed"]
+    assert compare_streams(Counting(), slow, stream())["last_logits_difference"] > 2e-5
+    faster = compare_streams(Counting(), Counting(drift=1e-4), stream())
+    assert not faster["passed"]
+
+
+def test_the_median_is_that_of_the_clips() -> None:
+    def candidate(frames: Tensor, lengths: Tensor) -> Output:
+        output = reference(frames, lengths)
+        return output._replace(logits=output.logits + (lengths == 1)[:, None] * 1e-3)
+
+    report = compare(reference, candidate, probes())
+    assert report["logits_median"] == 0 < report["logits_difference"]

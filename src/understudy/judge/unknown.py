@@ -93,11 +93,10 @@ def unknown_threshold(
     """
     from understudy.judge.evaluate import predict_own_split
 
+    known = known_threshold(run, checkpoint)
+    if known is not None:
+        return known
     place, weights = run.path / FILE, _sha256(run.checkpoint_path(checkpoint))
-    if place.is_file():
-        known = read_json(place)
-        if known.get("checkpoint_sha256") == weights and known.get("keep") == KEEP:
-            return checked_threshold(known.get("threshold"), str(place))
     try:
         predictions = predict_own_split(run, model, "val", device)
         if not len(predictions):
@@ -126,6 +125,18 @@ def unknown_threshold(
     except OSError as error:
         tell(f"{place} cannot be written ({error.strerror}), so this is done again next time.")
     return chosen.threshold
+
+
+def known_threshold(run: Run, checkpoint: str = "best") -> float | None:
+    """The threshold that RUN/unknown.json holds for this very checkpoint; None if it holds none."""
+    place = run.path / FILE
+    if not place.is_file():
+        return None
+    known = read_json(place)
+    weights = _sha256(run.checkpoint_path(checkpoint))
+    if known.get("checkpoint_sha256") != weights or known.get("keep") != KEEP:
+        return None
+    return checked_threshold(known.get("threshold"), str(place))
 
 
 def explain(chosen: Threshold) -> str:

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from understudy.data.decode import stream_frames
 from understudy.data.media import DecodeError
@@ -20,6 +20,7 @@ from understudy.perform.sources import CameraSource, FileSource, Source
 from understudy.perform.stream import Stream, StreamModel, Summary
 from understudy.run import open_run
 from understudy.ship.artifact import load_artifact
+from understudy.types import Recognizer
 
 RECONNECT_S = 10.0
 """Default time for which a lost camera is tried again, in seconds."""
@@ -83,18 +84,24 @@ def predict_stream(
     _check_seconds("--reconnect", reconnect_s)
     reconnect_s = RECONNECT_S if reconnect_s is None else reconnect_s
     threshold = None if unknown is None else checked_threshold(unknown, "--unknown")
-    if _is_artifact(place):
-        raise UserError(
-            f"{place} is an export, which takes whole clips. Stream with the run that it was made "
-            "from, or leave out --stream."
-        )
-    run = open_run(place)
     device = find_camera(camera) if camera is not None else None
     if device is None:
         _refuse_unreadable(files[0])
-    model = StreamModel(run, checkpoint=checkpoint)
-    if threshold is None:
-        threshold = unknown_threshold(run, model.model, checkpoint=checkpoint, tell=tell)
+    if _is_artifact(place):
+        exported = load_artifact(place)
+        model = StreamModel(exported)
+        if threshold is None:
+            threshold = exported.contract["unknown_below"]
+        if threshold is None:
+            tell('This artifact has no threshold for "unknown", so every frame gets a label. Give '
+                 "one: --unknown 0.5")  # fmt: skip
+            threshold = 0.0
+    else:
+        run = open_run(place)
+        model = StreamModel(run, checkpoint=checkpoint)
+        if threshold is None:
+            recognizer = cast(Recognizer, model.model)
+            threshold = unknown_threshold(run, recognizer, checkpoint=checkpoint, tell=tell)
     source: Source
     if device is None:
         source = FileSource(files[0], model.step_s)

@@ -19,10 +19,23 @@ is stepped as it is: its answer is that of the latest `stream_frames` frames.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
-from understudy.types import Output, State, StreamingRecognizer
+from understudy.types import Output, State
+
+
+class Stepped(Protocol):
+    """What can be stepped: a `StreamingRecognizer`, or an artifact of one."""
+
+    @property
+    def stream_frames(self) -> int | None: ...
+
+    def init_state(self, batch_size: int) -> State: ...
+
+    def step(self, frame: Tensor, state: State) -> tuple[Output, State]: ...
 
 
 class OverlappingRestarts:
@@ -32,7 +45,7 @@ class OverlappingRestarts:
     read at once, B. `restarts` tells whether the model needs them.
     """
 
-    def __init__(self, model: StreamingRecognizer, clip_frames: int, batch_size: int = 1) -> None:
+    def __init__(self, model: Stepped, clip_frames: int, batch_size: int = 1) -> None:
         assert clip_frames >= 1, "a clip has a frame"
         self.model = model
         self.clip_frames = clip_frames

@@ -1,6 +1,6 @@
 """A stream recognised frame by frame: what a run says now, of a file or of a camera.
 
-    model = StreamModel(open_run("runs/student"))
+    model = StreamModel(open_run("runs/student"))  # or load_artifact(...)
     stream = Stream(model, FileSource(path, model.step_s), threshold=0.4)
     for event in stream:
         print(event)  # a Change when the label changes, a Stretch when one has ended
@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,35 +24,49 @@ from torch import Tensor
 
 from understudy.data.transforms import prepare
 from understudy.errors import UserError
-from understudy.perform.restarts import OverlappingRestarts
+from understudy.perform.restarts import OverlappingRestarts, Stepped
 from understudy.perform.smoothing import Change, Labels, Latencies, MovingAverage, Stretch
 from understudy.perform.sources import Source
 from understudy.run import Run
+from understudy.ship.artifact import ArtifactRecognizer
 from understudy.ship.contract import PICTURE_STEP_S, frames_taken, step_seconds
-from understudy.types import StreamingRecognizer
+from understudy.types import Recognizer, StreamingRecognizer
 
 
 class StreamModel:
-    """A run's model, stepped within the clips of its training.
+    """The model of a run or of an artifact, stepped within the clips of its training.
 
-    Raises UserError when the run cannot be loaded or its model cannot stream.
+    checkpoint and device are for runs. Raises UserError when the source cannot be loaded or its
+    model cannot stream.
     """
 
-    def __init__(self, run: Run, *, checkpoint: str = "best", device: str = "cpu") -> None:
-        model = run.load_model(checkpoint)
-        if not isinstance(model, StreamingRecognizer):
+    def __init__(
+        self, source: Run | ArtifactRecognizer, *, checkpoint: str = "best", device: str = "cpu"
+    ) -> None:
+        if isinstance(source, Run):
+            model = source.load_model(checkpoint)
+            name, place = source.recipe.model.name, str(source.path)
+            streams = isinstance(model, StreamingRecognizer)
+            self.size, self.step_s = source.recipe.data.size, step_seconds(source)
+            model.to(device)
+        else:
+            model, streams = source, source.streams
+            name, place = source.contract["model"], "this artifact"
+            self.size, self.step_s = source.input_size, source.contract["sampling"]["step_s"]
+        if not streams:
             raise UserError(
-                f"{run.recipe.model.name}, the model of {run.path}, takes whole clips and cannot "
-                "be stepped frame by frame. Leave out --stream to recognise a video in windows, "
-                "or train a model that streams, such as frames-attention."
+                f"{name}, the model of {place}, takes whole clips and cannot be stepped frame by "
+                "frame. Leave out --stream to recognise a video in windows, or train a model that "
+                "streams, such as frames-attention."
             )
-        self.model = model.to(device)
-        self.classes = run.classes
-        self.size = run.recipe.data.size
-        self.step_s = step_seconds(run)
-        self.clip_frames = frames_taken(run, model)
+        if isinstance(source, Run):
+            self.clip_frames = frames_taken(source, cast(Recognizer, model))
+        else:
+            self.clip_frames = source.clip_frames
+        self.model = cast(Stepped, model)
+        self.classes = source.classes
         self._device = device
-        self._memory = OverlappingRestarts(model, self.clip_frames)
+        self._memory = OverlappingRestarts(self.model, self.clip_frames)
         self.begin()
 
     def begin(self) -> None:

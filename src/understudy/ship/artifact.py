@@ -143,6 +143,11 @@ class ArtifactRecognizer:
         logits, embedding, *after = self._compute("step", [frame, *state], len(frame))
         return Output(logits, embedding), tuple(after)
 
+    def open_graph(self, graph: str = "clip") -> None:
+        """Load the file of a graph, clip or step, now instead of at its first use."""
+        self._specs(graph, "inputs")
+        self._sessions[graph]
+
     def _specs(self, graph: str, side: str) -> list[TensorSpec]:
         entry = self.contract["graphs"].get(graph)
         if entry is None:

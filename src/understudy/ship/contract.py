@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import metadata
 from typing import Any
 
+from understudy.judge.unknown import known_threshold
 from understudy.run import Run
 from understudy.ship.artifact import CONTRACT_FORMAT, CONTRACT_VERSION
 from understudy.ship.formats import FORMATS
@@ -37,6 +38,7 @@ def build_contract(
         "model": run.recipe.model.name,
         "parameters": parameter_count(model),
         "classes": list(run.classes),
+        "unknown_below": known_threshold(run, checkpoint),
         "batch": "any" if form.ANY_BATCH else 1,
         "graphs": graphs,
         "input": {

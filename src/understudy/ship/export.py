@@ -1,4 +1,4 @@
-"""The whole way of an export: run -> graphs -> files -> contract -> parity -> latency -> artifact.
+"""The whole way of an export: run -> graphs -> files -> contract -> parity -> INT8 -> latency.
 
 Everything is written into a directory beside the artifact's, which takes its place when all of it
 is done and checked; until then an earlier artifact stays as it was.
@@ -6,16 +6,14 @@ is done and checked; until then an earlier artifact stays as it was.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from understudy.errors import UserError
-from understudy.run import Run, write_json
+from understudy.run import Run, write_json, write_text
 from understudy.ship.artifact import (
     Artifact,
     ArtifactError,
@@ -24,9 +22,34 @@ from understudy.ship.artifact import (
     size_bytes,
 )
 from understudy.ship.contract import build_contract, frames_taken
-from understudy.ship.formats import find_format
+from understudy.ship.draft import draft_of, refuse_to_lose
+from understudy.ship.formats import Format, find_format
 from understudy.ship.graphs import Graph, graphs_of
 from understudy.types import Recognizer, StreamingRecognizer
+
+
+def plan_exports(
+    run: Run, formats: Sequence[str], *, out: Path | None = None, overwrite: bool = False
+) -> list[tuple[str, Path]]:
+    """Each format with its place, once all are known to be possible: nothing is exported yet.
+
+    The place is `exports/<format>/` in the run; with `out`, that for one format and
+    `out/<format>/` for several. Raises UserError as `export_run` does.
+    """
+    wanted = list(dict.fromkeys(formats))
+    if not wanted:
+        raise UserError("Give a format to export to: --to onnx")
+    for name in wanted:
+        find_format(name)
+    places = []
+    for name in wanted:
+        if out is None:
+            target = run.export_path(name)
+        else:
+            target = out if len(wanted) == 1 else out / name
+        refuse_to_lose(target, overwrite)
+        places.append((name, target))
+    return places
 
 
 def export_run(
@@ -37,49 +60,78 @@ def export_run(
     manifest: str | Path | None = None,
     checkpoint: str = "best",
     overwrite: bool = False,
+    int8: str | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Artifact:
-    """Export a run, check the export against it on real clips, and time both.
+    """Export a run, check the export against it on real clips and on a stream, and time both.
 
     The artifact goes to `out`, by default `exports/<format>/` in the run. The real clips come from
-    `manifest`, by default the run's own. The directory appears only when everything is done.
+    `manifest`, by default the run's own. The directory appears only when everything is done. int8:
+    "auto", or the name of one way of quantising, to measure what INT8 gains and loses and to ship
+    it where it pays. tell: is given a line at each stage.
 
     Raises UserError for an unknown format, one whose libraries are not installed, a full disk, an
-    artifact that is there already (unless `overwrite`) and clips that cannot be read; ArtifactError,
-    with figures, if the outputs differ.
+    artifact that is there already (unless `overwrite`) and clips that cannot be read;
+    ArtifactError, with figures, if the outputs differ.
     """
     from understudy.ship.bench import bench_run
     from understudy.ship.clips import real_clips
+    from understudy.ship.int8 import auto, recipes_of
+    from understudy.ship.readme import render_readme
 
+    [(format, target)] = plan_exports(run, [format], out=out, overwrite=overwrite)
     form = find_format(format)
-    target = Path(out) if out is not None else run.export_path(format)
-    refuse_to_lose(target, overwrite)
+    if int8 is not None:
+        recipes_of(format, ask=int8)
     model = load_for_export(run, checkpoint)
     frames = frames_taken(run, model)
     clips, source = real_clips(run, manifest, frames=frames)
 
-    with _draft(target) as draft:
-        graphs = {}
-        for graph in graphs_of(model, frames):
-            path = draft / (graph.kind + form.SUFFIX)
-            notes = form.export(graph, path)
-            graphs[graph.kind] = describe_graph(graph, path) | notes
+    with draft_of(target) as draft:
+        tell(f"{form.TITLE}: exporting")
+        entries = write_graphs(form, model, frames, draft)
         # The run again from its checkpoint, in case exporting changed the model in memory.
         model = load_for_export(run, checkpoint)
-        contract = build_contract(run, model, graphs, runtime=format, checkpoint=checkpoint)
+        contract = build_contract(run, model, entries, runtime=format, checkpoint=checkpoint)
         write_json(draft / "contract.json", contract)
         if form.RUNS_HERE:
-            parity = _check(model, draft, clips, frames) | source
+            tell(f"{form.TITLE}: comparing with the run")
+            parity = check_parity(model, draft, clips, frames) | source
             if not parity["passed"]:
-                from understudy.ship.parity import explain
-
                 raise ArtifactError(
                     f"The {form.TITLE} export of {run.path} does not give what the run gives: "
-                    f"{explain(parity)}. Nothing was written to {target}."
+                    f"{_explained(parity)}. Nothing was written to {target}."
                 )
+            if int8 is not None:
+                tell(f"{form.TITLE}: quantising, by measurement")
+                auto.quantise(run, draft, ask=int8, manifest=manifest, checkpoint=checkpoint)
+                if Artifact(draft).contract["precision"] != form.PRECISION:
+                    # Not a condition: what INT8 may lose was decided on accuracy.
+                    parity["shipped"] = check_parity(model, draft, clips, frames)
             write_json(draft / "parity.json", parity)
-            bench_run(run, Artifact(draft), checkpoint=checkpoint, rounds=5, seconds=0.1,
-                      memory=False)  # fmt: skip
+            tell(f"{form.TITLE}: timing")
+            bench_run(
+                run, Artifact(draft), checkpoint=checkpoint, rounds=5, seconds=0.1, memory=False
+            )
+        else:
+            write_json(draft / "parity.json", _unexecuted(form, entries) | source)
+        write_text(draft / "README.md", render_readme(Artifact(draft).contract))
     return Artifact(target)
+
+
+def outcome(artifact: Artifact) -> list[str]:
+    """What an export came to, in a few lines: files, parity, what INT8 gained, latency."""
+    contract, int8 = artifact.contract, artifact.int8
+    files = [
+        f"{entry['file']} {entry['bytes'] / 1e6:.1f} MB {entry.get('precision', '')}".rstrip()
+        for entry in contract["graphs"].values()
+    ]
+    lines = [", ".join(files)]
+    parity = artifact.parity
+    lines.append(parity["reason"] if parity["passed"] is None else _explained(parity))
+    if int8 is not None:
+        lines += [graph["sentence"] for graph in int8["graphs"].values()]
+    return lines
 
 
 def load_for_export(run: Run, checkpoint: str) -> Recognizer:
@@ -106,46 +158,45 @@ def describe_graph(graph: Graph, path: Path) -> dict[str, Any]:
     return entry
 
 
-def refuse_to_lose(target: Path, overwrite: bool) -> None:
-    """Only an artifact may be replaced, and only when asked to."""
-    if not target.exists():
-        return
-    if not overwrite:
-        raise UserError(
-            f"{target} is there already. Replace it with --overwrite, or choose another with --out."
-        )
-    if not target.is_dir() or (any(target.iterdir()) and not (target / "contract.json").exists()):
-        raise UserError(f"{target} is no artifact and will not be replaced. Choose another --out.")
+def check_parity(
+    model: Recognizer, artifact: Path, clips: Sequence[Tensor], frames: int
+) -> dict[str, Any]:
+    """An artifact against its model: on clips, real and awkward, and stepped where it streams."""
+    from understudy.ship.parity import compare, compare_streams
+    from understudy.ship.probes import awkward_probes, probe_stream, real_probes
 
-
-def _check(model: Recognizer, draft: Path, clips: list[Tensor], frames: int) -> dict[str, Any]:
-    from understudy.ship.parity import awkward_probes, compare, real_probes
-
+    exported = load_artifact(artifact)
     probes = real_probes(clips, frames) + awkward_probes(frames, model.input_size)
-    return compare(model, load_artifact(draft), probes)
+    parity = compare(model, exported, probes)
+    if isinstance(model, StreamingRecognizer):
+        stream = compare_streams(model, exported, probe_stream(clips))
+        parity |= {"stream": stream, "passed": parity["passed"] and stream["passed"]}
+    return parity
 
 
-@contextmanager
-def _draft(target: Path) -> Iterator[Path]:
-    """A directory that takes the place of `target` at the end, or vanishes with an error."""
-    draft = target.with_name(target.name + ".partial")
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        draft.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(
-            f"{draft} cannot be written: {error.strerror}. Choose another place with --out."
-        ) from error
-    try:
-        yield draft
-        if target.exists():
-            shutil.rmtree(target)
-        draft.rename(target)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise UserError(
-            f"{target} cannot be written: {error.strerror}. Nothing of it is kept."
-        ) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+def write_graphs(
+    form: Format, model: Recognizer, frames: int, folder: Path
+) -> dict[str, dict[str, Any]]:
+    """Every graph of the model as a file; what the contract says of each, by its kind."""
+    entries = {}
+    for graph in graphs_of(model, frames):
+        path = folder / (graph.kind + form.SUFFIX)
+        notes = form.export(graph, path)
+        entries[graph.kind] = describe_graph(graph, path) | notes
+    return entries
+
+
+def _unexecuted(form: Format, entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """In the place of a parity that could not be measured: what was checked of each file."""
+    return {
+        "passed": None,
+        "executed": False,
+        "reason": f"{form.TITLE} is converted to, not executed: {form.PLATFORMS}",
+        "checked": {kind: entry.get("checked") for kind, entry in entries.items()},
+    }
+
+
+def _explained(parity: dict[str, Any]) -> str:
+    from understudy.ship.parity import explain
+
+    return explain(parity)

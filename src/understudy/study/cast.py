@@ -170,7 +170,11 @@ def _teacher_checkpoint(run: Run) -> str:
 
 def _latency(bench: list[dict[str, Any]], names: set[str]) -> dict[str, Any]:
     """Median per clip of the first of `names` in the benchmark, on as few threads as measured."""
-    rows = [row for row in bench if names & {row["subject"], Path(row["subject"]).name}]
+    rows = [
+        row
+        for row in bench
+        if row.get("what") != "frame" and names & {row["subject"], Path(row["subject"]).name}
+    ]
     if not rows:
         return {"latency_ms": None, "threads": None}
     row = min(rows, key=lambda row: (row["threads"], row["kind"] != "run"))

@@ -108,7 +108,8 @@ def _closing_table(
     table = Table(title=f"{n} test clips of unseen actors, 1 thread", title_justify="left")
     for column in ("", "top-1 [95% interval]", "parameters", "size", "per clip (p95)"):
         table.add_column(column, justify="left" if not column else "right", no_wrap=True)
-    timed = {(row.subject, row.kind): row for row in rows if row.threads == 1}
+    clips = [row for row in rows if row.threads == 1 and row.what == "clip"]
+    timed = {(row.subject, row.kind): row for row in clips}
     for name, run in runs.items():
         figure = metrics[name]["top1"]
         row = timed.get((run.name, "run"))
@@ -119,7 +120,7 @@ def _closing_table(
             _megabytes(run.checkpoint_path().stat().st_size),
             _milliseconds(row),
         )
-    exported = next((row for row in rows if row.threads == 1 and row.kind != "run"), None)
+    exported = next((row for row in clips if row.kind != "run"), None)
     table.add_row(
         "student, taught, ONNX",
         "as the run",

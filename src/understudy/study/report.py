@@ -13,7 +13,7 @@ from typing import Any
 
 from understudy.errors import UserError
 from understudy.run import Run, read_json, write_text
-from understudy.study import cast, plots
+from understudy.study import cast, devices, plots
 from understudy.study.attention import make_looks
 from understudy.study.gallery import Gallery, make_gallery
 from understudy.teach.progress import duration
@@ -82,7 +82,7 @@ def _content(run: Run) -> dict[str, Any]:
             "format": folder.name,
             **{
                 part: read_optional(folder / f"{part}.json", problems) or {}
-                for part in ("contract", "parity", "latency")
+                for part in ("contract", "parity", "latency", "int8")
             },
         }
         for folder in sorted(run.path.glob("exports/*"))
@@ -127,6 +127,8 @@ def _content(run: Run) -> dict[str, Any]:
         "skipped": data["skipped"] if data else [],
         "evaluations": evaluations,
         "exports": exports,
+        "deployments": devices.deployments(run, exports),
+        "not_exported": devices.not_exported(run, exports),
         "bench": bench,
         "environment": _flat(environment),
         "command": shlex.join(environment.get("command") or []),

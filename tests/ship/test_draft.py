@@ -1,0 +1,99 @@
+"""All or nothing, also when the disk is full."""
+
+import errno
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from understudy.errors import UserError
+from understudy.ship.draft import draft_of, refuse_to_lose
+
+
+def test_a_draft_appears_when_it_is_done(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "artifact"
+    with draft_of(target) as draft:
+        (draft / "file").write_text("new")
+        assert not target.exists()
+    assert [entry.name for entry in target.parent.iterdir()] == ["artifact"]
+    assert (target / "file").read_text() == "new"
+
+
+def test_a_draft_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "artifact"
+    target.mkdir()
+    (target / "file").write_text("old")
+    with pytest.raises(ArithmeticError), draft_of(target) as draft:
+        (draft / "file").write_text("new")
+        raise ArithmeticError
+    assert [entry.name for entry in tmp_path.iterdir()] == ["artifact"]
+    assert (target / "file").read_text() == "old"
+
+
+def test_folders_made_for_a_draft_that_fails_are_gone_too(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), draft_of(tmp_path / "a" / "b" / "artifact"):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+def test_a_full_disk_is_said_however_deep_it_was_noticed(tmp_path: Path, depth: int) -> None:
+    def write(depth: int) -> None:
+        if depth == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        try:
+            write(depth - 1)
+        except Exception as error:
+            raise RuntimeError("the exporter failed") from error
+
+    with (
+        pytest.raises(UserError, match=r"No space left.*Make room.*--out"),
+        draft_of(tmp_path / "artifact"),
+    ):
+        write(depth)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors_come_through_as_they_are(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), draft_of(tmp_path / "artifact"):
+        (tmp_path / "missing").read_text()
+
+
+def test_a_file_in_the_way_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"), draft_of(tmp_path / "file" / "x"):
+        pass
+
+
+def test_only_artifacts_are_replaced_and_only_when_asked(tmp_path: Path) -> None:
+    refuse_to_lose(tmp_path / "new", overwrite=False)
+    (tmp_path / "contract.json").write_text(json.dumps({}))
+    with pytest.raises(UserError, match="--overwrite"):
+        refuse_to_lose(tmp_path, overwrite=False)
+    refuse_to_lose(tmp_path, overwrite=True)
+    (tmp_path / "contract.json").rename(tmp_path / "thesis.txt")
+    with pytest.raises(UserError, match="no artifact"):
+        refuse_to_lose(tmp_path, overwrite=True)
+
+
+@pytest.mark.slow
+def test_an_export_without_room_leaves_nothing(run, tmp_path: Path) -> None:
+    """A limit on the size of files refuses to write as a full disk does, in every library."""
+    code = (
+        "import sys; from understudy.cli import main; "
+        f"sys.argv[1:] = ['export', {str(run.path)!r}, '--out', {str(tmp_path / 'onnx')!r}]; main()"
+    )
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], preexec_fn=limit, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "cannot be written: File too large. Nothing of it was kept." in done.stderr
+    assert list(tmp_path.iterdir()) == []
