@@ -1,33 +1,32 @@
-"""Benchmarks: slower is reported as slower, and turns are taken."""
+"""Benchmarks: slower is reported as slower, streams per new frame, and what else a row says."""
 
 import csv
+import json
 import time
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from understudy.errors import UserError
-from understudy.run import Run
+from understudy.run import Run, read_json, write_json
 from understudy.ship import Artifact
-from understudy.ship.bench import (
-    BenchRow,
-    _ratio_interval,
-    bench,
-    bench_lines,
-    bench_run,
+from understudy.ship.accuracy import Accuracy, accuracy_of_artifact, accuracy_of_run
+from understudy.ship.bench import BenchRow, bench, bench_run, keep_rows
+from understudy.ship.bench_table import bench_lines, write_bench_csv
+from understudy.ship.first_use import first_use
+from understudy.ship.macs import count_macs
+from understudy.ship.subjects import (
+    natural_clips,
+    reading,
     subject_of_artifact,
     subject_of_model,
     subject_of_run,
-    write_bench_csv,
+    told_apart,
 )
-from understudy.ship.macs import count_macs
-from understudy.ship.memory import peak_rss_mb
-from understudy.ship.subjects import natural_clips
-from understudy.types import Output, Recognizer
+from understudy.types import Output, Recognizer, State, StreamingRecognizer
 
 
 class Sleeper(Recognizer):
@@ -50,6 +49,31 @@ def diary() -> list[str]:
     return []
 
 
+class Stream(StreamingRecognizer):
+    """Counts frames in its state; a step takes 2 ms, a clip that for every frame."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, 2)
+        self.seen: list[int] = []
+
+    def init_state(self, batch_size: int) -> State:
+        return (torch.zeros(batch_size),)
+
+    def step(self, frame: Tensor, state: State) -> tuple[Output, State]:
+        time.sleep(0.002 * len(frame))
+        pooled = frame.float().mean((2, 3))
+        self.seen.append(int(state[0][0]))
+        return Output(self.head(pooled), pooled), (state[0] + 1,)
+
+    def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Output:
+        state, output = self.init_state(len(frames)), None
+        for frame in frames.unbind(1):
+            output, state = self.step(frame, state)
+        assert output is not None
+        return output
+
+
 @pytest.fixture(scope="module")
 def sleepers(diary: list[str]) -> list[BenchRow]:
     subjects = [
@@ -69,16 +93,16 @@ def test_times_are_per_clip_and_ratios_to_the_first(sleepers: list[BenchRow]) ->
     assert (short.ratio, short.ratio_low, short.ratio_high) == (1, 1, 1)
     assert long.ratio == pytest.approx(long.median_ms / short.median_ms)
     assert long.ratio_low <= long.ratio <= long.ratio_high
-    assert long.clips_per_s == pytest.approx(1000 / long.median_ms)
+    assert long.per_s == pytest.approx(1000 / long.median_ms)
 
 
-def test_subjects_take_turns(sleepers: list[BenchRow], diary: list[str]) -> None:
-    turns = [name for place, name in enumerate(diary) if place == 0 or diary[place - 1] != name]
-    # One round more than asked for: the first is not counted.
-    assert turns == ["short", "long"] * 6
-    # Of four calls in each of five counted rounds, the first warms up.
-    assert [row.calls for row in sleepers] == [15, 15]
-    assert len(diary) == 2 * 4 * 6
+def test_turns_are_counted_without_their_first_calls(
+    sleepers: list[BenchRow], diary: list[str]
+) -> None:
+    turn = ["short"] * 4 + ["long"] * 4
+    # What is loaded is called once before the rounds.
+    assert diary == ["short", "long"] + turn * 5
+    assert [(row.calls, row.rounds) for row in sleepers] == [(15, 5)] * 2
 
 
 def test_size_and_arithmetic_are_the_subjects_own(sleepers: list[BenchRow]) -> None:
@@ -88,16 +112,50 @@ def test_size_and_arithmetic_are_the_subjects_own(sleepers: list[BenchRow]) -> N
     assert sleepers[0].peak_rss_mb is None
 
 
-def test_the_interval_covers_the_true_ratio() -> None:
-    generator = np.random.default_rng(1)
-    covered = 0
-    for _ in range(200):
-        weather = generator.lognormal(sigma=0.5, size=15)  # slows both alike
-        first = weather * generator.lognormal(sigma=0.05, size=15)
-        second = 2 * weather * generator.lognormal(sigma=0.05, size=15)
-        low, high = _ratio_interval(second, first)
-        covered += low <= 2 <= high
-    assert covered / 200 >= 0.9
+def test_a_stream_is_timed_per_clip_and_per_new_frame() -> None:
+    first = subject_of_model("first", Sleeper(0.001, [], "first"), frames=1, size=8)
+    stream = Stream()
+    rows = bench(
+        [first, subject_of_model("stream", stream, frames=6, size=8)],
+        threads=(1,),
+        rounds=4,
+        seconds=0,
+        batch=2,
+    )
+    assert [(row.subject, row.what, row.frames) for row in rows] == [
+        ("first", "clip", 1),
+        ("stream", "clip", 6),
+        ("stream", "frame", 1),
+    ]
+    one, clip, frame = rows
+    assert frame.median_ms >= 2
+    # Ratios are to the first subject's clips, and that of clip to frame adds up with them.
+    assert frame.ratio == pytest.approx(frame.median_ms / one.median_ms)
+    assert frame.clip_over_frame == pytest.approx(clip.ratio / frame.ratio)
+    assert frame.clip_over_frame_low is not None
+    assert frame.clip_over_frame_high is not None
+    assert frame.clip_over_frame_low <= frame.clip_over_frame <= frame.clip_over_frame_high
+    assert 3 < frame.clip_over_frame < 12  # six, but for a machine that is busy otherwise
+    assert (one.clip_over_frame, clip.clip_over_frame) == (None, None)
+    assert (clip.gmacs, frame.gmacs) == (6 * 3 * 2 / 1e9, 3 * 2 / 1e9)
+    said = bench_lines(rows)
+    assert f"streaming is {frame.clip_over_frame:.1f} times" in "\n".join(said)
+    assert "ratios are to the clips of first" in "\n".join(said)
+
+
+def test_the_state_of_a_stream_is_fed_back_and_begins_anew_with_each_clip() -> None:
+    model = Stream()
+    call = reading(model, natural_clips(1, 3, 8), "frame")
+    for _ in range(7):
+        call()
+    assert model.seen == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_expensive_subjects_get_fewer_rounds() -> None:
+    subject = subject_of_model("slow", Sleeper(0.01, [], "slow"), frames=1, size=8)
+    (row,) = bench([subject], threads=(1,), rounds=500, seconds=0, budget_s=0.3)
+    assert 3 <= row.rounds < 20
+    assert row.calls == 3 * row.rounds
 
 
 def test_threads_are_restored_and_repeats_measured_once(diary: list[str]) -> None:
@@ -119,7 +177,16 @@ def test_a_run_and_its_artifact_are_described_alike(run: Run, artifact: Artifact
     one, other = subject_of_run(run), subject_of_artifact(artifact)
     assert (one.frames, one.size, one.parameters) == (other.frames, other.size, other.parameters)
     clip = natural_clips(1, one.frames, one.size)
-    assert one.macs_per_clip == other.macs_per_clip == count_macs(run.load_model(), clip) > 0
+    assert one.reads["clip"].macs == count_macs(run.load_model(), clip) > 0
+    for what in ("clip", "frame"):
+        assert one.reads[what].macs == other.reads[what].macs
+    assert other.reads["frame"].file_bytes == artifact.model_path("step").stat().st_size
+
+
+def test_subjects_that_share_a_name_are_called_by_their_paths(run: Run) -> None:
+    subject = subject_of_run(run)
+    assert [one.name for one in told_apart([subject])] == [run.name]
+    assert [one.name for one in told_apart([subject, subject])] == [str(run.path)] * 2
 
 
 @pytest.fixture(scope="module")
@@ -130,10 +197,24 @@ def rows(run: Run, artifact: Artifact) -> list[BenchRow]:
 def test_bench_of_a_run_is_kept_beside_its_artifact(
     rows: list[BenchRow], artifact: Artifact
 ) -> None:
-    assert [row.kind for row in rows] == ["run", "artifact"]
+    kinds = [("run", "clip"), ("run", "frame"), ("artifact", "clip"), ("artifact", "frame")]
+    assert [(row.kind, row.what) for row in rows] == kinds
     latency = artifact.latency
     assert latency is not None
     assert latency["rows"] == [asdict(row) for row in rows]
+
+
+def test_only_a_runs_own_artifacts_get_its_ratios(
+    rows: list[BenchRow], run: Run, artifact: Artifact, tmp_path: Path
+) -> None:
+    subjects = [subject_of_artifact(artifact), subject_of_run(run)]
+    before = artifact.latency
+    keep_rows(subjects, rows)  # the artifact is first, so that no ratio is to the run
+    assert artifact.latency == before
+    assert not (run.path / "bench.json").exists()
+    keep_rows(subjects[::-1], rows[:2])
+    assert read_json(run.path / "bench.json") == [asdict(row) for row in rows[:2]]
+    (run.path / "bench.json").unlink()
 
 
 def test_rows_become_a_table(rows: list[BenchRow], tmp_path: Path) -> None:
@@ -141,26 +222,93 @@ def test_rows_become_a_table(rows: list[BenchRow], tmp_path: Path) -> None:
     with (tmp_path / "new" / "bench.csv").open(encoding="utf-8") as file:
         written = list(csv.DictReader(file))
     assert [float(row["median_ms"]) for row in written] == [row.median_ms for row in rows]
+    assert [row["what"] for row in written] == ["clip", "frame"] * 2
     assert all(row["date"] and row["hardware"] and row["torch"] for row in written)
+    with pytest.raises(UserError, match="cannot be written"):
+        write_bench_csv(rows, tmp_path / "new" / "bench.csv" / "below")
 
 
 def test_rows_become_lines_to_read(rows: list[BenchRow], sleepers: list[BenchRow]) -> None:
     lines = bench_lines([*rows, *sleepers])
-    assert len({len(line) for line in lines}) == 1  # columns stand below their headings
-    assert f"{rows[1].median_ms:.2f}" in lines[2]
-    assert f"{rows[1].parameters:,}" in lines[2]
-    # A bare model has no file, and its memory was not measured.
-    assert lines[3].split().count("-") == 2
+    table = lines[: lines.index("")]
+    assert len(table) == 1 + 6
+    at = table[0].index("median ms") + len("median ms")
+    for line, row in zip(table[1:], [*rows, *sleepers], strict=True):
+        assert line[:at].endswith(f"{row.median_ms:.2f}"), "below its heading"
+        assert f"{row.parameters:,}" in line
+    # A bare model has no file, and no process of its own loads it: load, first, peak, file.
+    assert table[5].split().count("-") == 4
+    assert "top-1" not in table[0], "nothing was evaluated, so that column is left out"
+    assert sum("streaming is" in line for line in lines) == 2
 
 
-def test_peak_memory_is_the_childs_own(rows: list[BenchRow], artifact: Artifact) -> None:
-    # PyTorch itself takes more than 100 MB.
-    peaks = [row.peak_rss_mb for row in rows]
-    assert all(peak is not None and 100 < peak < 3000 for peak in peaks)
+def test_energy_is_said_not_to_be_told(
+    rows: list[BenchRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Meter:
+        spent = 0.0
+
+        def joules(self) -> float:
+            return self.spent
+
+    meter = Meter()
+
+    class Burner(Sleeper):
+        def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Output:
+            meter.spent += 0.25 * len(frames)
+            return super().forward(frames, lengths)
+
+    subject = subject_of_model("burner", Burner(0, [], ""), frames=1, size=8)
+    for find, said in ((lambda: None, None), (lambda: meter, 250.0)):
+        monkeypatch.setattr("understudy.ship.bench.find_meter", find)
+        (row,) = bench([subject], threads=(1,), rounds=3, seconds=0, batch=2)
+        assert row.energy_mj == (None if said is None else pytest.approx(said))
+        told = "\n".join(bench_lines([row]))
+        assert ("not told by this system" in told) == (said is None)
+        assert (" mJ " in told) == (said is not None)
+
+
+def test_accuracy_is_that_of_the_checkpoint_that_was_evaluated(
+    run: Run, artifact: Artifact, tmp_path: Path
+) -> None:
+    assert accuracy_of_run(run) is None
+    figure = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 8}
+    write_json(run.path / "metrics.json", {"top1": figure, "split": "test", "checkpoint": "best"})
+    try:
+        expected = Accuracy(0.5, 0.25, 0.75, 8, "test")
+        assert accuracy_of_run(run) == accuracy_of_artifact(artifact) == expected
+        assert accuracy_of_run(run, "final") is None
+        rows = bench([subject_of_run(run)], threads=(1,), rounds=3, seconds=0, memory=False)
+        assert {(row.top1, row.top1_n, row.top1_split) for row in rows} == {(0.5, 8, "test")}
+        assert "on 8 clips of test" in "\n".join(bench_lines(rows))
+        contract = json.loads((artifact.path / "contract.json").read_text())
+        moved = tmp_path / "elsewhere"
+        moved.mkdir()
+        write_json(moved / "contract.json", contract)
+        assert accuracy_of_artifact(Artifact(moved)) is None
+    finally:
+        (run.path / "metrics.json").unlink()
+
+
+def test_a_fresh_process_tells_first_use_and_its_own_peak(
+    rows: list[BenchRow], artifact: Artifact
+) -> None:
+    for row in rows:
+        assert row.peak_rss_mb is not None
+        assert 100 < row.peak_rss_mb < 3000  # PyTorch itself takes more than 100 MB
+        assert row.load_ms is not None
+        assert row.first_call_ms is not None
+        assert row.load_ms > 0
+        assert row.first_call_ms > 0
     ballast = torch.ones(150_000_000)  # 600 MB in this process
-    again = peak_rss_mb("artifact", artifact.path, "", frames=4, size=32, batch=1, threads=1)
-    assert again == pytest.approx(peaks[1], abs=100)
+    again = first_use(("artifact", str(artifact.path)), frames=4, size=32)
+    assert again.peak_rss_mb == pytest.approx(rows[2].peak_rss_mb, abs=150)
     assert len(ballast) == 150_000_000
+
+
+def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="There is no run at"):
+        first_use(("run", str(tmp_path / "none"), "best"), frames=4, size=32)
 
 
 def test_natural_clips_are_smooth_and_repeatable() -> None:

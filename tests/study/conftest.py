@@ -188,7 +188,8 @@ def ship(run: Run) -> None:
     write_json(folder / "parity.json", parity | {"stream": stream, "shipped": shipped})
     row = {
         "threads": 1,
-        "clips_per_s": 60.0,
+        "what": "clip",
+        "per_s": 60.0,
         "ratio": 1.0,
         "ratio_low": 0.98,
         "ratio_high": 1.02,

@@ -296,7 +296,8 @@ def test_exports_benchmarks_and_other_evaluations_are_shown(new_run: NewRun) -> 
     write_json(other / "metrics.json", metrics)
     page = page_of(run)
     assert "onnx model.onnx 6 × 64 px 4.1e-07 100% of 24" in page.text
-    assert "first (onnx) artifact 1 7.10 ms 7.90 ms 1.00 0.98 – 1.02 – 11.0 MB 0.47" in page.text
+    timed = "first (onnx) artifact clip 1 7.10 ms 7.90 ms 1.00 0.98 – 1.02 – 11.0 MB 0.47"
+    assert timed in page.text
     assert "street-test 8 43.2% 40.0% – 50.0%" in page.text
     assert "Not exported yet" not in page.text
     assert "Not timed yet" not in page.text

@@ -11,6 +11,7 @@ import typer
 
 from understudy.cli.data import data_app
 from understudy.cli.say import print_, print_json, quoted, say
+from understudy.cli.shipping import shipping_app
 from understudy.errors import UserError
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data_app, name="data")
+app.add_typer(shipping_app)
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 Checkpoint = Annotated[str, typer.Option(help="best, final or epoch_010.")]
@@ -69,15 +71,21 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")
     ] = None,
+    qat: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Teach a finished run to bear 8 bits.")
+    ] = None,
 ) -> None:
     """Teach a student as a recipe says."""
-    if (recipe is None) == (resume is None):
-        raise UserError("Give a recipe to train, or --resume RUN to go on with one, not both.")
+    if sum(given is not None for given in (recipe, resume, qat)) != 1:
+        raise UserError("Give a recipe to train, or --resume RUN to go on with one, not both; or "
+                        "--qat RUN alone, to prepare a finished one for INT8.")  # fmt: skip
     if resume is not None and (set_ or out):
         raise UserError("--resume goes on exactly as the run was started; --set and --out do not "
                         "belong with it.")  # fmt: skip
     from understudy.recipe import load_recipe
+    from understudy.run import open_run
     from understudy.teach.progress import default_reporter
+    from understudy.teach.qat import qat_recipe
     from understudy.teach.train import resume as resume_run
     from understudy.teach.train import train as train_run
 
@@ -86,9 +94,13 @@ def train(
         if resume is not None:
             run = resume_run(resume, reporter=default_reporter())
         else:
-            assert recipe is not None
-            checked = load_recipe(recipe, set_ or [])
-            place = out or Path("runs") / checked.name
+            if qat is not None:
+                checked = qat_recipe(open_run(qat), set_ or [])
+            else:
+                assert recipe is not None
+                checked = load_recipe(recipe, set_ or [])
+            # Beside the run that it goes on from, where the teacher's cache lies too.
+            place = out or (qat.resolve().parent if qat else Path("runs")) / checked.name
             run = train_run(checked, place, reporter=default_reporter())
     except KeyboardInterrupt:
         if place is None or not (place / "recipe.yaml").exists():
@@ -166,59 +178,6 @@ def predict(
 
 
 @app.command()
-def export(
-    run: RunArgument,
-    to: Annotated[str, typer.Option(help="The format: onnx.")] = "onnx",
-    out: Annotated[Path | None, typer.Option(help="By default RUN/exports/FORMAT.")] = None,
-    data: Annotated[str | None, typer.Option(help="Clips to check parity on.")] = None,
-    checkpoint: Checkpoint = "best",
-    overwrite: Annotated[bool, typer.Option(help="Replace an earlier export.")] = False,
-) -> None:
-    """Write a run as one file for a device, kept only if it answers as the run does."""
-    from understudy.run import open_run
-    from understudy.ship import export_run
-    from understudy.ship.parity import explain
-
-    artifact = export_run(
-        open_run(run), to, out=out, manifest=data, checkpoint=checkpoint, overwrite=overwrite
-    )
-    print_(f"{artifact.path}\n{explain(artifact.parity)}")
-
-
-@app.command()
-def bench(
-    run: RunArgument,
-    against: Annotated[
-        list[Path] | None, typer.Argument(metavar="[RUN]...", help="More runs to compare.")
-    ] = None,
-    rounds: Annotated[int, typer.Option(help="Interleaved rounds.")] = 12,
-    csv: Annotated[Path | None, typer.Option(help="Also write the table here.")] = None,
-) -> None:
-    """Time a run and its export, interleaved: per clip, with one thread and with all."""
-    import dataclasses
-
-    from understudy.run import open_run, write_json
-    from understudy.ship.artifact import open_artifact
-    from understudy.ship.bench import bench_lines, bench_run, subject_of_run, write_bench_csv
-
-    first = open_run(run)
-    exported = first.export_path("onnx")
-    rows = bench_run(
-        first,
-        open_artifact(exported) if exported.is_dir() else None,
-        others=[subject_of_run(open_run(other)) for other in against or []],
-        rounds=rounds,
-    )
-    write_json(first.path / "bench.json", [dataclasses.asdict(row) for row in rows])
-    for line in bench_lines(rows):
-        print_(line)
-    if not exported.is_dir():
-        say(f"Not exported yet, so the run alone was timed: understudy export {quoted(run)}")
-    if csv is not None:
-        write_bench_csv(rows, csv)
-
-
-@app.command()
 def report(
     run: RunArgument,
     out: Annotated[Path | None, typer.Option(help="By default RUN/report.html.")] = None,
@@ -248,6 +207,18 @@ def models() -> None:
         print_(f"{name:<20} {parameter_count(model):>12,} parameters  {streams}")
 
 
+_EXTRAS = {
+    "litert": ("litert_torch", "ai_edge_litert"),
+    "coreml": ("coremltools",),
+    "executorch": ("executorch",),
+    "qat": ("torchao",),
+    "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow",),
+}
+"""Extra of this package -> the modules that it brings."""
+
+
 @app.command()
 def doctor() -> None:
     """Say what this machine has: versions, devices, decoders, extras."""
@@ -265,9 +236,10 @@ def doctor() -> None:
         print_(f"{name:<16} {value if value is not None else 'none'}")
     print_(f"{'mps':<16} {torch.backends.mps.is_available()}")
     print_(f"{'free disk':<16} {shutil.disk_usage('.').free / 1e9:.0f} GB")
-    for extra in ("tensorboard", "wandb", "mlflow"):
-        there = importlib.util.find_spec(extra) is not None
-        print_(f"{extra:<16} {'installed' if there else f'pip install understudy[{extra}]'}")
+    for extra, modules in _EXTRAS.items():
+        there = all(importlib.util.find_spec(module) is not None for module in modules)
+        advice = f"pip install 'understudy[{extra}]'"
+        print_(f"{extra:<16} {'installed' if there else advice}")
 
 
 def main() -> None:

@@ -187,6 +187,10 @@ class Train(Section):
     """Epochs without a better validation metric before training stops; None: never."""
     checkpoint_every: Count | None = None
     """Also keep a checkpoint every so many epochs."""
+    qat: bool = False
+    """Quantisation-aware: weights and activations are rounded to 8 bits, in training and in
+    validation, as an INT8 export does; the checkpoints hold the float weights. It goes on from a
+    trained run, `model.start.run`."""
     tracker: Literal["none", "tensorboard", "wandb", "mlflow"] = "none"
 
     @model_validator(mode="after")
@@ -231,4 +235,10 @@ class Recipe(Section):
             raise ValueError("distill is set, but there is no teacher that could distil")
         if self.teacher is not None and self.distill.alpha == self.distill.beta == 0:
             raise ValueError("alpha and beta are both 0: this teacher would teach nothing")
+        return self
+
+    @model_validator(mode="after")
+    def _qat_goes_on_from_a_run(self) -> Recipe:
+        if self.train.qat and (self.model.start is None or self.model.start.run is None):
+            raise ValueError("train.qat goes on from a trained run; name it in model.start.run")
         return self

@@ -1,82 +1,110 @@
-"""How fast, how big: runs, artifacts and bare models, timed fairly against each other.
+"""How fast, how big: runs, artifacts and peers, timed fairly against each other.
 
-Subjects take turns (A B C, A B C, ...), so that a machine that slows down slows all of them. Each
-turn starts with a call that is not counted; it warms caches and lets the threads of the subject
-before come to rest.
+A subject is timed on whole clips and, where it streams, on new frames, all of them in turns (see
+timing.py). Ratios are to the clips of the first subject.
 """
 
 from __future__ import annotations
 
-import csv
-import os
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
-from importlib import metadata
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from understudy.errors import UserError
-from understudy.run import Run, describe_environment, write_json
+from understudy.run import Run, write_json
 from understudy.ship.artifact import Artifact
+from understudy.ship.energy import energy_per_call, find_meter
+from understudy.ship.first_use import FirstUse, first_use
+from understudy.ship.machine import cores, where_and_when
 from understudy.ship.subjects import (
     Subject,
     natural_clips,
+    reading,
     subject_of_artifact,
     subject_of_model,
     subject_of_run,
 )
-from understudy.types import Output
+from understudy.ship.timing import FEWEST_ROUNDS, interleave, ratio_interval, round_medians
 
 __all__ = [
     "BenchRow",
     "Subject",
     "bench",
-    "bench_lines",
     "bench_run",
+    "cores",
+    "keep_rows",
     "subject_of_artifact",
     "subject_of_model",
     "subject_of_run",
     "where_and_when",
-    "write_bench_csv",
 ]
 
-CALLS_PER_TURN = 3
-RESAMPLES = 2000
+ENERGY_ROUNDS = 3
+BUDGET_S = 120.0
+"""No round of a number of threads begins later; three are always done."""
 
 
 @dataclass(frozen=True, slots=True)
 class BenchRow:
-    """One subject at one number of threads. Times are per clip, ratios are to the first subject."""
+    """One subject reading clips, or new frames of a stream, at one number of threads.
+
+    Times, work and energy are per clip or per new frame, as `what` says. What was not measured, or
+    does not exist, is None.
+    """
 
     subject: str
     kind: str
+    """run, artifact, peer or model."""
+    runtime: str
+    """torch, or the format of an artifact."""
+    precision: str
+    what: Literal["clip", "frame"]
     threads: int
     batch: int
     frames: int
+    """Of a clip; 1 where `what` is frame."""
     size: int
     median_ms: float
     p95_ms: float
-    clips_per_s: float
+    per_s: float
+    """Clips or frames in a second, at the median time."""
     ratio: float
-    """Median time over that of the first subject; `ratio_low` to `ratio_high` holds 95%."""
+    """Median time over that of a clip of the first subject, also where `what` is frame."""
     ratio_low: float
+    """`ratio_low` to `ratio_high` holds 95%, over rounds."""
     ratio_high: float
+    clip_over_frame: float | None
+    """Time of this subject's own clip over that of its new frame: how many times cheaper it is to
+    stream than to read the latest clip again. Only where `what` is frame."""
+    clip_over_frame_low: float | None
+    clip_over_frame_high: float | None
     calls: int
     """Timed calls, over all rounds."""
     rounds: int
+    load_ms: float | None
+    """From files to a model that can be called, once, in a fresh process, imports excluded."""
+    first_call_ms: float | None
+    """The first call in that process, for the whole batch."""
+    peak_rss_mb: float | None
+    """Peak memory of that process, libraries included."""
+    energy_mj: float | None
+    """Millijoules that the processor's package draws, its idle draw included. None where the
+    system does not tell."""
     parameters: int
     gmacs: float
-    """Thousand million multiply-accumulates per clip."""
+    """Thousand million multiply-accumulates."""
     file_bytes: int | None
-    """The checkpoint or the exported file; None for a model that is in memory only."""
-    peak_rss_mb: float | None
-    """Peak memory of a fresh process that runs it, libraries included; None if not measured."""
+    """The checkpoint, or the exported file of clips or of steps."""
+    top1: float | None
+    """Accuracy, 0 to 1, as evaluation found it; `top1_low` to `top1_high` holds 95%."""
+    top1_low: float | None
+    top1_high: float | None
+    top1_n: int | None
+    """Clips behind the accuracy, and the split that they are."""
+    top1_split: str | None
 
 
 def bench(
@@ -87,20 +115,23 @@ def bench(
     seconds: float = 0.3,
     batch: int = 1,
     memory: bool = True,
+    budget_s: float = BUDGET_S,
 ) -> list[BenchRow]:
-    """Time subjects against each other on the CPU: one row for each number of threads and subject.
+    """Time subjects against each other on the CPU: for each number of threads, each subject's clips
+    and, where it streams, its new frames.
 
     threads: None means every core. In each of `rounds` rounds every subject in turn is called for
-    `seconds`, three times at least. memory: also measure peak memory, in fresh processes. Subjects
-    with the same frames and size see the same pixels. Raises UserError for settings that would
-    measure nothing.
+    `seconds`, three times at least; expensive subjects get fewer rounds, so that `budget_s` is
+    hardly exceeded. memory: also use each in a fresh process, for its first call and its peak
+    memory. Subjects with the same frames and size see the same pixels. Raises UserError for
+    settings that would measure nothing.
     """
     if not subjects or not threads:
         raise UserError("A benchmark needs something to time and a number of threads.")
-    if rounds < 3 or batch < 1 or any(count is not None and count < 1 for count in threads):
+    if rounds < FEWEST_ROUNDS or batch < 1 or any(n is not None and n < 1 for n in threads):
         raise UserError(
-            f"A benchmark needs 3 rounds, a batch of 1 and 1 thread at least; given: {rounds} "
-            f"rounds, a batch of {batch}, threads {list(threads)}."
+            f"A benchmark needs {FEWEST_ROUNDS} rounds, a batch of 1 and 1 thread at least; given: "
+            f"{rounds} rounds, a batch of {batch}, threads {list(threads)}."
         )
     rows = []
     threads_before = torch.get_num_threads()
@@ -108,7 +139,7 @@ def bench(
         # On a machine with one core, one thread and all threads are the same measurement.
         for count in dict.fromkeys(count or cores() for count in threads):
             torch.set_num_threads(count)
-            rows += _bench_at(subjects, count, rounds, seconds, batch, memory)
+            rows += _bench_at(subjects, count, rounds, seconds, batch, memory, budget_s)
     finally:
         torch.set_num_threads(threads_before)
     return rows
@@ -116,83 +147,44 @@ def bench(
 
 def bench_run(
     run: Run,
-    artifact: Artifact | None = None,
-    *,
+    *artifacts: Artifact,
     checkpoint: str = "best",
     others: Sequence[Subject] = (),
     **settings: Any,
 ) -> list[BenchRow]:
-    """Time a run, its artifact and any `others`; `settings` are those of `bench`.
+    """Time a run, artifacts of it and any `others`; `settings` are those of `bench`.
 
-    With an artifact, what concerns the two is also written to the latency.json beside it.
+    What concerns the run and one artifact is also written to the latency.json beside that.
     """
-    subjects = [subject_of_run(run, checkpoint)]
-    if artifact is not None:
-        subjects.append(subject_of_artifact(artifact))
-    subjects += others
+    subjects = [subject_of_run(run, checkpoint), *map(subject_of_artifact, artifacts), *others]
     rows = bench(subjects, **settings)
-    if artifact is not None:
-        own = [asdict(row) for place, row in enumerate(rows) if place % len(subjects) < 2]
-        write_json(artifact.path / "latency.json", where_and_when() | {"rows": own})
+    _keep_latency(subjects, rows)
     return rows
 
 
-def bench_lines(rows: Sequence[BenchRow]) -> list[str]:
-    """The rows as a table to read: one line for each, after a heading."""
-    width = max(len("subject"), *(len(row.subject) for row in rows))
-    lines = [
-        f"{'subject':{width}} threads  median ms     p95 ms  clips/s  time over the first (95%)"
-        "  file MB  peak MB    params   GMACs"
-    ]
-    for row in rows:
-        ratio = f"{row.ratio:.2f} ({row.ratio_low:.2f} to {row.ratio_high:.2f})"
-        lines.append(
-            f"{row.subject:{width}} {row.threads:7} {row.median_ms:10.2f} {row.p95_ms:10.2f} "
-            f"{row.clips_per_s:8.1f} {ratio:>26} {_millions(row.file_bytes):>8} "
-            f"{_millions(row.peak_rss_mb, 1):>8} {row.parameters:9,} {row.gmacs:7.3f}"
-        )
-    return lines
+def keep_rows(subjects: Sequence[Subject], rows: Sequence[BenchRow]) -> None:
+    """Write what was measured to where reports look for it, if the first subject is a run.
 
-
-def write_bench_csv(rows: Sequence[BenchRow], path: Path) -> None:
-    """Write rows as CSV, each with date, hardware and versions.
-
-    Raises UserError if the file cannot be written.
+    bench.json in the run holds all rows; latency.json beside each of its artifacts those of the
+    run and that artifact.
     """
-    context = where_and_when()
-    names = [field.name for field in fields(BenchRow)]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, [*names, *context])
-            writer.writeheader()
-            writer.writerows(asdict(row) | context for row in rows)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+    first = subjects[0]
+    if first.kind != "run" or first.path is None:
+        return
+    write_json(first.path / "bench.json", [asdict(row) for row in rows])
+    _keep_latency(subjects, rows)
 
 
-def where_and_when() -> dict[str, Any]:
-    """Date, hardware and versions, for everything that records a time."""
-    environment = describe_environment()
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "hardware": f"{environment['processor']}, {cores()} cores",
-        "platform": environment["platform"],
-        "understudy": environment["understudy"],
-        "torch": environment["libraries"]["torch"],
-        "onnxruntime": metadata.version("onnxruntime"),
-    }
-
-
-def _millions(value: float | None, unit: float = 1e6) -> str:
-    return "-" if value is None else f"{value / unit:.1f}"
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _keep_latency(subjects: Sequence[Subject], rows: Sequence[BenchRow]) -> None:
+    run = subjects[0].path
+    for subject in subjects[1:]:
+        # Ratios are to the run, so they say nothing beside an artifact of another.
+        if subject.kind != "artifact" or subject.path is None or run is None:
+            continue
+        if run.resolve() in subject.path.resolve().parents:
+            names = (subjects[0].name, subject.name)
+            own = [asdict(row) for row in rows if row.subject in names]
+            write_json(subject.path / "latency.json", where_and_when() | {"rows": own})
 
 
 def _bench_at(
@@ -202,78 +194,90 @@ def _bench_at(
     seconds: float,
     batch: int,
     memory: bool,
+    budget_s: float,
 ) -> list[BenchRow]:
-    loaded = [subject.load(threads) for subject in subjects]
-    clips = [natural_clips(batch, subject.frames, subject.size) for subject in subjects]
-    times: list[list[np.ndarray]] = [[] for _ in subjects]
+    entries, calls = [], []
+    for subject in subjects:
+        recognizer = subject.load(threads)
+        clips = natural_clips(batch, subject.frames, subject.size)
+        for what in subject.reads:
+            entries.append((subject, what))
+            calls.append(reading(recognizer, clips, what))
+    energies: list[float | None] = [None] * len(calls)
     with torch.inference_mode():
-        for recognise, frames in zip(loaded, clips, strict=True):
-            _take_turn(recognise, frames, 0)
-        for _ in range(rounds):
-            for recognise, frames, turns in zip(loaded, clips, times, strict=True):
-                turns.append(_take_turn(recognise, frames, seconds) / batch)
-    # Rounds, not calls, are what is independent: neighbouring calls share the machine's mood.
-    medians = np.array([[np.median(turn) for turn in turns] for turns in times])
+        times = interleave(calls, rounds=rounds, seconds=seconds, budget_s=budget_s)
+        meter = find_meter()
+        if meter is not None:
+            energies = [*energy_per_call(calls, meter, rounds=ENERGY_ROUNDS, seconds=seconds)]
     rows = []
-    for subject, turns, median in zip(subjects, times, medians, strict=True):
-        low, high = _ratio_interval(median, medians[0])
-        calls = np.concatenate(turns)
-        typical_ms = float(np.median(median)) * 1e3
+    medians = [round_medians(turns) / batch for turns in times]
+    own_clips = medians[0]
+    for (subject, what), turns, median, energy in zip(
+        entries, times, medians, energies, strict=True
+    ):
+        own_clips = median if what == "clip" else own_clips
+        use = _first_use(subject, what, batch, threads) if memory else None
         rows.append(
             BenchRow(
                 subject=subject.name,
                 kind=subject.kind,
+                runtime=subject.runtime,
+                precision=subject.reads[what].precision,
+                what=what,
                 threads=threads,
                 batch=batch,
-                frames=subject.frames,
+                frames=subject.frames if what == "clip" else 1,
                 size=subject.size,
-                median_ms=typical_ms,
-                p95_ms=float(np.percentile(calls, 95)) * 1e3,
-                clips_per_s=1e3 / typical_ms,
-                ratio=float(np.median(median) / np.median(medians[0])),
-                ratio_low=low,
-                ratio_high=high,
-                calls=len(calls),
-                rounds=rounds,
+                **_times(turns, median, batch),
+                **_ratio("ratio", median, medians[0]),
+                **_ratio("clip_over_frame", own_clips, median, known=what == "frame"),
+                load_ms=use.load_ms if use else None,
+                first_call_ms=use.first_call_ms if use else None,
+                peak_rss_mb=use.peak_rss_mb if use else None,
+                energy_mj=None if energy is None else energy / batch * 1e3,
                 parameters=subject.parameters,
-                gmacs=subject.macs_per_clip / 1e9,
-                file_bytes=subject.file_bytes,
-                peak_rss_mb=_peak_memory(subject, batch, threads) if memory else None,
+                gmacs=subject.reads[what].macs / 1e9,
+                file_bytes=subject.reads[what].file_bytes,
+                **_accuracy(subject),
             )
         )
     return rows
 
 
-def _take_turn(recognise: Callable[[Tensor], Output], frames: Tensor, seconds: float) -> np.ndarray:
-    """Seconds of each call; the first call is not counted."""
-    recognise(frames)
-    spent: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(spent) < CALLS_PER_TURN or time.perf_counter() < end:
-        start = time.perf_counter()
-        recognise(frames)
-        spent.append(time.perf_counter() - start)
-    return np.array(spent)
+def _times(turns: Sequence[np.ndarray], median: np.ndarray, batch: int) -> dict[str, Any]:
+    calls = np.concatenate(turns) / batch
+    typical_ms = float(np.median(median)) * 1e3
+    return {
+        "median_ms": typical_ms,
+        "p95_ms": float(np.percentile(calls, 95)) * 1e3,
+        "per_s": 1e3 / typical_ms,
+        "calls": len(calls),
+        "rounds": len(turns),
+    }
 
 
-def _ratio_interval(subject: np.ndarray, first: np.ndarray) -> tuple[float, float]:
-    """95% interval of the ratio of two medians: bootstrap over rounds, kept in pairs."""
-    generator = np.random.default_rng(0)
-    chosen = generator.integers(len(subject), size=(RESAMPLES, len(subject)))
-    ratios = np.median(subject[chosen], axis=1) / np.median(first[chosen], axis=1)
-    low, high = np.percentile(ratios, [2.5, 97.5])
-    return float(low), float(high)
+def _ratio(name: str, over: np.ndarray, under: np.ndarray, known: bool = True) -> dict[str, Any]:
+    """Median over median, and its interval; None where there is nothing to compare."""
+    if not known:
+        return dict.fromkeys((name, f"{name}_low", f"{name}_high"))
+    low, high = ratio_interval(over, under)
+    value = float(np.median(over) / np.median(under))
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
-def _peak_memory(subject: Subject, batch: int, threads: int) -> float | None:
-    from understudy.ship.memory import peak_rss_mb
+def _accuracy(subject: Subject) -> dict[str, Any]:
+    found = subject.accuracy
+    parts = ("value", "low", "high", "n", "split")
+    names = ("top1", "top1_low", "top1_high", "top1_n", "top1_split")
+    return {name: getattr(found, part, None) for name, part in zip(names, parts, strict=True)}
 
-    if subject.path is None:
+
+def _first_use(subject: Subject, what: str, batch: int, threads: int) -> FirstUse | None:
+    if not subject.source:
         return None
-    return peak_rss_mb(
-        subject.kind,
-        subject.path,
-        subject.checkpoint,
+    return first_use(
+        subject.source,
+        what=what,
         frames=subject.frames,
         size=subject.size,
         batch=batch,

@@ -29,12 +29,18 @@ from understudy.types import Recognizer, StreamingRecognizer
 
 
 def plan_exports(
-    run: Run, formats: Sequence[str], *, out: Path | None = None, overwrite: bool = False
+    run: Run,
+    formats: Sequence[str],
+    *,
+    out: Path | None = None,
+    overwrite: bool = False,
+    keep: bool = False,
 ) -> list[tuple[str, Path]]:
     """Each format with its place, once all are known to be possible: nothing is exported yet.
 
     The place is `exports/<format>/` in the run; with `out`, that for one format and
-    `out/<format>/` for several. Raises UserError as `export_run` does.
+    `out/<format>/` for several. keep: an artifact that is there already is no mistake. Raises
+    UserError as `export_run` does.
     """
     wanted = list(dict.fromkeys(formats))
     if not wanted:
@@ -47,7 +53,8 @@ def plan_exports(
             target = run.export_path(name)
         else:
             target = out if len(wanted) == 1 else out / name
-        refuse_to_lose(target, overwrite)
+        if not (keep and (target / "contract.json").is_file()):
+            refuse_to_lose(target, overwrite)
         places.append((name, target))
     return places
 
@@ -68,7 +75,7 @@ def export_run(
     The artifact goes to `out`, by default `exports/<format>/` in the run. The real clips come from
     `manifest`, by default the run's own. The directory appears only when everything is done. int8:
     "auto", or the name of one way of quantising, to measure what INT8 gains and loses and to ship
-    it where it pays. tell: is given a line at each stage.
+    it where it pays; a format that cannot be executed here is converted without. tell: is given a line at each stage.
 
     Raises UserError for an unknown format, one whose libraries are not installed, a full disk, an
     artifact that is there already (unless `overwrite`) and clips that cannot be read;
@@ -76,12 +83,13 @@ def export_run(
     """
     from understudy.ship.bench import bench_run
     from understudy.ship.clips import real_clips
-    from understudy.ship.int8 import auto, recipes_of
     from understudy.ship.readme import render_readme
 
     [(format, target)] = plan_exports(run, [format], out=out, overwrite=overwrite)
     form = find_format(format)
-    if int8 is not None:
+    if int8 is not None and form.RUNS_HERE:
+        from understudy.ship.int8 import recipes_of
+
         recipes_of(format, ask=int8)
     model = load_for_export(run, checkpoint)
     frames = frames_taken(run, model)
@@ -103,6 +111,8 @@ def export_run(
                     f"{_explained(parity)}. Nothing was written to {target}."
                 )
             if int8 is not None:
+                from understudy.ship.int8 import auto
+
                 tell(f"{form.TITLE}: quantising, by measurement")
                 auto.quantise(run, draft, ask=int8, manifest=manifest, checkpoint=checkpoint)
                 if Artifact(draft).contract["precision"] != form.PRECISION:
@@ -114,6 +124,9 @@ def export_run(
                 run, Artifact(draft), checkpoint=checkpoint, rounds=5, seconds=0.1, memory=False
             )
         else:
+            if int8 is not None:
+                tell(f"{form.TITLE}: no INT8, since nothing of it can be measured here; it ships in "
+                     f"{form.PRECISION}")  # fmt: skip
             write_json(draft / "parity.json", _unexecuted(form, entries) | source)
         write_text(draft / "README.md", render_readme(Artifact(draft).contract))
     return Artifact(target)
@@ -182,7 +195,7 @@ def write_graphs(
     for graph in graphs_of(model, frames):
         path = folder / (graph.kind + form.SUFFIX)
         notes = form.export(graph, path)
-        entries[graph.kind] = describe_graph(graph, path) | notes
+        entries[graph.kind] = describe_graph(graph, path) | {"precision": form.PRECISION} | notes
     return entries
 
 

@@ -101,7 +101,7 @@ class StepModule(nn.Module):
         begin = model.init_state(1)
         self.begins_as_zeros = not any(bool(tensor.any()) for tensor in begin)
         for place, tensor in enumerate(begin):
-            self.register_buffer(f"begin_{place}", tensor.clone(), persistent=False)
+            self.register_buffer(f"begin_{place}", tensor.detach().clone(), persistent=False)
 
     def forward(self, frame: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         started, inner = None, state

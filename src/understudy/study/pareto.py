@@ -1,13 +1,15 @@
 """Accuracy against latency: which subjects of a benchmark nothing beats in both.
 
-A filled dot reads whole clips, a hollow one the new frames of a stream; both are as accurate, since
-stepping gives what the clip gives. Whiskers are 95% intervals, that of a time the one of its ratio
-to the first subject. The Pareto front runs through the clips that no other is at once as fast and
-as accurate as. What has no accuracy, a peer with random weights, is a tick on the time axis.
+A colour is a model and a shape the runtime that it is in. Filled marks read whole clips, hollow
+ones the new frames of a stream; both are as accurate, since stepping gives what the clip gives.
+Whiskers are 95% intervals, that of a time the one of its ratio to the first subject. The Pareto
+front runs through the clips that no other is at once as fast and as accurate as. What has no
+accuracy, such as a peer with random weights, is a tick on the time axis.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,12 +24,10 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".svg")
 
 _INK, _MUTED, _RULE, _ACCENT = "#101011", "#707071", "#d0d0d1", "#a01011"
-_PLACES = (
-    # Where a name may stand from its dot, in points: side, then height; the first that is free.
-    *((7, dy) for dy in (5, -5, 14, -14, 24, -24)),
-    *((-7, dy) for dy in (5, -5, 14, -14, 24, -24)),
-    *((7, dy) for dy in (34, -34, 44, -44, 54, -54)),
-)
+# Told apart without seeing red or green too (Okabe and Ito 2008, then Tol 2021).
+_COLOURS = ("#101011", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+_COLOURS += ("#882255", "#999933", "#aaaaaa")
+_SHAPES = {"torch": "o", "onnx": "s", "litert": "^", "executorch": "D", "coreml": "v"}
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -56,8 +56,8 @@ def check_plot_path(path: Path) -> None:
 def draw_pareto(rows: Sequence[BenchRow]) -> Figure:
     """A figure of `rows`, at the smallest number of threads among them.
 
-    Accuracies of another split than that of the first are drawn, and named, but stand in no front:
-    figures on different clips are no comparison.
+    Accuracies of other clips than those of the first are drawn, and their clips named, but stand in
+    no front: figures on different clips are no comparison.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -65,20 +65,25 @@ def draw_pareto(rows: Sequence[BenchRow]) -> Figure:
     threads = min(row.threads for row in rows)
     rows = [row for row in rows if row.threads == threads]
     known = [row for row in rows if row.top1 is not None]
-    figure = Figure(figsize=(8.2, 5.0), layout="constrained")
+    colours = dict.fromkeys(_model(row) for row in rows)
+    colours = dict(zip(colours, itertools.cycle(_COLOURS), strict=False))
+    figure = Figure(
+        figsize=(9.2, max(4.8, 0.3 * len(rows)) if known else 2.2), layout="constrained"
+    )
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     _dress(axes, rows, known)
-    split = (known[0].top1_split, known[0].top1_n) if known else None
-    comparable = [row for row in known if (row.top1_split, row.top1_n) == split]
-    clips = [row for row in comparable if row.what == "clip"]
-    front = [clips[place] for place in pareto_front([(r.median_ms, r.top1 or 0) for r in clips])]
-    _draw_front(axes, front)
-    for row in known:
-        _draw_dot(axes, row, on_front=row in front, rows=rows)
-    _draw_ticks(axes, [row for row in rows if row.top1 is None])
-    figure.draw_without_rendering()  # places and sizes are known from here on
-    _name_dots(axes, known, front, split)
+    front = _front(known)
+    if front:
+        _draw_front(axes, front)
+    for row in rows:
+        draw = _draw_tick if row.top1 is None else _draw_mark
+        draw(axes, row, colours[_model(row)])
+    for frame, clip in _streams(known):
+        times, height = [frame.median_ms, clip.median_ms], clip.top1 or 0.0
+        axes.plot(times, [height] * 2, color=colours[_model(clip)], linewidth=0.9,
+                  linestyle=(0, (1, 2)), zorder=3)  # fmt: skip
+    _explain(figure, rows, known, colours, bool(front))
     return figure
 
 
@@ -96,32 +101,48 @@ def save_plot(figure: Figure, path: Path) -> None:
         raise UserError(f"{path} cannot be written: {error.strerror}.") from error
 
 
+def _front(known: Sequence[BenchRow]) -> list[BenchRow]:
+    """The clips that nothing beats, among those of the first one's split."""
+    clips = [row for row in known if row.what == "clip" and _clips(row) == _clips(known[0])]
+    points = [(row.median_ms, row.top1 or 0.0) for row in clips]
+    return [clips[place] for place in pareto_front(points)]
+
+
+def _streams(known: Sequence[BenchRow]) -> list[tuple[BenchRow, BenchRow]]:
+    """Each subject that streams: its frames and its clips."""
+    clips = {row.subject: row for row in known if row.what == "clip"}
+    return [(row, clips[row.subject]) for row in known if row.what == "frame"]
+
+
 def _dress(axes: Axes, rows: Sequence[BenchRow], known: Sequence[BenchRow]) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+    from matplotlib.ticker import (
+        FuncFormatter,
+        LogLocator,
+        MaxNLocator,
+        NullFormatter,
+        PercentFormatter,
+    )
 
     low, high = min(row.median_ms for row in rows), max(row.median_ms for row in rows)
-    room = max(high / low, 2.0)
+    room = max(high / low, 4.0) ** 0.07
     axes.set_xscale("log")
-    axes.set_xlim(low / room**0.08, high * room**0.22)  # names stand to the right of dots
-    steps = (1, 2, 5) if high / low < 200 else (1,)
-    axes.xaxis.set_major_locator(LogLocator(subs=steps))
+    axes.set_xlim(low / room, high * room)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 2000 else (1,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    plural = "" if rows[0].threads == 1 else "s"
-    axes.set_xlabel(
-        f"milliseconds per clip (filled) or per new frame (hollow), {rows[0].threads} "
-        f"thread{plural}, batch of {rows[0].batch}",
-        color=_MUTED,
-    )
+    threads = f"{rows[0].threads} thread{'s' if rows[0].threads > 1 else ''}"
+    what = "clip (filled) or new frame (hollow)"
+    if all(row.what == "clip" for row in rows):
+        what = "clip"
+    axes.set_xlabel(f"milliseconds per {what}, {threads}, batch of {rows[0].batch}", color=_MUTED)
     if known:
-        bottom = min(row.top1_low or 0 for row in known)
-        top = max(row.top1_high or 0 for row in known)
-        margin = max(0.06 * (top - bottom), 0.01)
-        axes.set_ylim(max(bottom - 2.5 * margin, -0.02), min(top + margin, 1.02))
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axes.set_ylabel(
-            f"top-1 accuracy, {known[0].top1_n} clips of {known[0].top1_split}", color=_MUTED
-        )
+        bottom = min(row.top1_low or 0.0 for row in known)
+        top = max(row.top1_high or 0.0 for row in known)
+        margin = max(0.08 * (top - bottom), 0.01)
+        axes.set_ylim(max(bottom - 2 * margin, -0.04), min(top + margin, 1.03))
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.set_ylabel(f"top-1 accuracy on {_clips(known[0])}", color=_MUTED)
     else:
         axes.set_yticks([])
     axes.tick_params(which="both", length=0, labelsize=9, labelcolor=_MUTED, pad=5)
@@ -131,78 +152,90 @@ def _dress(axes: Axes, rows: Sequence[BenchRow], known: Sequence[BenchRow]) -> N
 
 
 def _draw_front(axes: Axes, front: Sequence[BenchRow]) -> None:
-    """Stairs: between two dots, the accuracy to be had is that of the cheaper one."""
-    if not front:
-        return
+    """Stairs: between two marks, the accuracy to be had is that of the cheaper one."""
     times = [row.median_ms for row in front]
-    heights = [row.top1 or 0 for row in front]
-    end = axes.get_xlim()[1]
-    axes.plot([*times, end], [*heights, heights[-1]], drawstyle="steps-post", color=_ACCENT,
-              linewidth=1.3, alpha=0.55, zorder=2, gid="front")  # fmt: skip
-    axes.annotate("Pareto front", (1, heights[-1]), xycoords=("axes fraction", "data"),
-                  xytext=(-2, 4), textcoords="offset points", ha="right", va="bottom",
-                  color=_ACCENT, fontsize=8.5)  # fmt: skip
-
-
-def _draw_dot(axes: Axes, row: BenchRow, *, on_front: bool, rows: Sequence[BenchRow]) -> None:
-    assert row.top1 is not None
-    colour = _ACCENT if on_front else _MUTED
-    first_ms = row.median_ms / row.ratio
-    across = (
-        [row.median_ms - row.ratio_low * first_ms],
-        [row.ratio_high * first_ms - row.median_ms],
+    heights = [row.top1 or 0.0 for row in front]
+    axes.plot(
+        [*times, axes.get_xlim()[1]],
+        [*heights, heights[-1]],
+        drawstyle="steps-post",
+        color=_ACCENT,
+        linewidth=1.4,
+        zorder=2,
+        gid="front",
     )
-    upright = ([row.top1 - (row.top1_low or 0)], [(row.top1_high or 0) - row.top1])
+    axes.scatter(times, heights, s=170, facecolors="none", edgecolors=_ACCENT, linewidths=1.4,
+                 zorder=5)  # fmt: skip
+
+
+def _draw_mark(axes: Axes, row: BenchRow, colour: str) -> None:
+    time, height, first_ms = row.median_ms, row.top1 or 0.0, row.median_ms / row.ratio
     hollow = row.what == "frame"
-    axes.errorbar([row.median_ms], [row.top1], xerr=across, yerr=None if hollow else upright,
-                  fmt="o", markersize=7, color=colour, elinewidth=1.1, capsize=0,
-                  markerfacecolor="white" if hollow else colour, markeredgecolor=colour,
-                  zorder=4)  # fmt: skip
-    own = next((one for one in rows if one.subject == row.subject and one.what == "clip"), None)
-    if hollow and own is not None:
-        axes.plot([row.median_ms, own.median_ms], [row.top1, row.top1], color=colour,
-                  linewidth=0.9, linestyle=(0, (1, 2)), zorder=3)  # fmt: skip
+    axes.errorbar(
+        [time],
+        [height],
+        xerr=([time - row.ratio_low * first_ms], [row.ratio_high * first_ms - time]),
+        # Its clip has the same accuracy: once is enough.
+        yerr=None if hollow else ([height - (row.top1_low or 0)], [(row.top1_high or 0) - height]),
+        fmt=_SHAPES.get(row.runtime, "o"),
+        markersize=7,
+        markerfacecolor="white" if hollow else colour,
+        markeredgecolor=colour,
+        ecolor=colour,
+        elinewidth=0.9,
+        zorder=4,
+    )
 
 
-def _draw_ticks(axes: Axes, rows: Sequence[BenchRow]) -> None:
-    for row in rows:
-        axes.plot([row.median_ms] * 2, [0, 0.035], transform=axes.get_xaxis_transform(),
-                  color=_INK, linewidth=1.3, gid="tick")  # fmt: skip
-        axes.annotate(_name(row), (row.median_ms, 0.04), xycoords=axes.get_xaxis_transform(),
-                      xytext=(0, 3), textcoords="offset points", rotation=90, ha="center",
-                      va="bottom", color=_INK, fontsize=8.5)  # fmt: skip
+def _draw_tick(axes: Axes, row: BenchRow, colour: str) -> None:
+    axes.plot(
+        [row.median_ms] * 2,
+        [0, 0.07],
+        transform=axes.get_xaxis_transform(),
+        color=colour,
+        linewidth=2.0,
+        linestyle="-" if row.what == "clip" else (0, (1, 1)),
+        gid="tick",
+    )
 
 
-def _name_dots(
-    axes: Axes,
+def _explain(
+    figure: Figure,
+    rows: Sequence[BenchRow],
     known: Sequence[BenchRow],
-    front: Sequence[BenchRow],
-    split: tuple[str | None, int | None] | None,
+    colours: dict[str, str],
+    has_front: bool,
 ) -> None:
-    """A name beside every dot, where it covers neither a dot nor another name."""
-    from matplotlib.transforms import Bbox
+    """A key beside the drawing, in the order of the table."""
+    from matplotlib.lines import Line2D
 
-    points = axes.transData.transform([(row.median_ms, row.top1 or 0) for row in known])
-    taken = [Bbox.from_extents(x - 8, y - 8, x + 8, y + 8) for x, y in points]
-    taken += [text.get_window_extent() for text in axes.texts]
-    inside = axes.get_window_extent()
-    for row in known:
-        text = _name(row)
-        if (row.top1_split, row.top1_n) != split:
-            text += f" [{row.top1_n} clips of {row.top1_split}]"
-        label = axes.annotate(text, (row.median_ms, row.top1 or 0), xytext=_PLACES[0],
-                              textcoords="offset points", va="center", fontsize=8.5,
-                              color=_ACCENT if row in front else _INK, zorder=6)  # fmt: skip
-        for dx, dy in _PLACES:
-            label.set_position((dx, dy))
-            label.set_horizontalalignment("left" if dx > 0 else "right")
-            box = label.get_window_extent()
-            fits = inside.x0 <= box.x0 and box.x1 <= axes.figure.bbox.x1
-            fits = fits and inside.y0 <= box.y0 and box.y1 <= inside.y1 + 6
-            if fits and not any(box.overlaps(other) for other in taken):
-                break
-        taken.append(label.get_window_extent())
+    lines = []
+    for row in rows:
+        if row.what == "frame":
+            continue
+        name, shape = row.subject, _SHAPES.get(row.runtime, "o")
+        if row.top1 is None:
+            shape = "|"
+        elif _clips(row) != _clips(known[0]):
+            name += f"\n({_clips(row)})"
+        lines.append(
+            Line2D([], [], color=colours[_model(row)], marker=shape, markersize=7,
+                   markeredgewidth=2 if shape == "|" else None, linestyle="", label=name)
+        )  # fmt: skip
+    if has_front:
+        lines.append(Line2D([], [], color=_ACCENT, linewidth=1.4, marker="o", markersize=11,
+                            markerfacecolor="none", label="Pareto front of clips"))  # fmt: skip
+    figure.legend(handles=lines, loc="outside right upper", frameon=False, fontsize=9,
+                  labelcolor=_INK, labelspacing=0.7)  # fmt: skip
 
 
-def _name(row: BenchRow) -> str:
-    return f"{row.subject}, new frame" if row.what == "frame" else row.subject
+def _model(row: BenchRow) -> str:
+    """What is in the runtime: the run of an artifact, the peer without its format."""
+    if row.kind == "peer":
+        return row.subject.partition("@")[0]
+    return row.subject.partition(" (")[0]
+
+
+def _clips(row: BenchRow) -> str:
+    """What an accuracy was measured on."""
+    return f"{row.top1_n} clips of {row.top1_split}"

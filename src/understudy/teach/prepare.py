@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from understudy.data.loader import EpochSampler, clip_seconds, draws_pixels, make_loader
@@ -21,6 +21,7 @@ from understudy.models.frames import FramesRecognizer
 from understudy.recipe import Recipe
 from understudy.run import Run
 from understudy.teach.device import create_accelerator
+from understudy.teach.fake_quantised import FakeQuantized, require_torchao
 from understudy.teach.features import feature_loader, precompute
 from understudy.teach.losses import balanced_class_weights
 from understudy.teach.progress import Reporter
@@ -39,6 +40,8 @@ class Lesson:
     manifest: Manifest
     accelerator: Accelerator
     student: Recognizer
+    learner: nn.Module
+    """What is called and trained: the student, or the student under fake quantisation."""
     optimizer: torch.optim.Optimizer
     train_loader: DataLoader[Batch]
     val_loader: DataLoader[Batch]
@@ -99,6 +102,8 @@ class Lesson:
 
 def prepare_lesson(recipe: Recipe, run: Run, reporter: Reporter) -> Lesson:
     """Read the clips, build teacher and student, compute what need be computed only once."""
+    if recipe.train.qat:
+        require_torchao()
     accelerator = create_accelerator(recipe, run)
     manifest = read_manifest(
         recipe.data.manifest,
@@ -143,13 +148,17 @@ def prepare_lesson(recipe: Recipe, run: Run, reporter: Reporter) -> Lesson:
     start = None
     if recipe.model.start is not None and not can_resume(run):
         start = start_student(student, recipe.model.start, manifest.classes)
-    student.to(accelerator.device)
+        if recipe.train.qat:
+            _check_taken_whole(start)
+    learner = FakeQuantized(student) if recipe.train.qat else student
+    learner.to(accelerator.device)
     _check_disk(run, student, recipe)
     lesson = Lesson(
         recipe=recipe,
         manifest=manifest,
         accelerator=accelerator,
         student=student,
+        learner=learner,
         optimizer=torch.optim.AdamW(
             [parameter for parameter in student.parameters() if parameter.requires_grad],
             lr=recipe.train.lr,
@@ -175,6 +184,8 @@ def _reuse_features(lesson: Lesson, plain_loader: DataLoader[Batch], reporter: R
     """Put features of a frozen backbone in the place of pixels that would never change."""
     student, data = lesson.student, lesson.recipe.data
     if not (isinstance(student, FramesRecognizer) and student.frozen_backbone):
+        return
+    if lesson.recipe.train.qat:  # it rounds the backbone too, by ranges that move
         return
     device, batch_size = lesson.accelerator.device, lesson.recipe.train.batch_size
     bank, skipped = precompute(student, lesson.val_loader, device)
@@ -217,6 +228,17 @@ def _check_classes_in(manifest: Manifest, split: str) -> None:
             f"No clip of the {split} split has the label {missing[0]}"
             f"{f' (nor {len(missing) - 1} others)' if len(missing) > 1 else ''}; "
             "it could not be learned."
+        )
+
+
+def _check_taken_whole(start: dict[str, Any]) -> None:
+    """What fake quantisation smooths out is small beside what a layer of noise would need."""
+    unlike = [layer for layer in start["layers"] if layer["how"] != "exact"]
+    if unlike:
+        raise UserError(
+            f"train.qat goes on from a run of the same model and the same classes, but "
+            f"{unlike[0]['layer']} of {start['source']} could not be taken as it is: "
+            f"{unlike[0]['note']}. Train such a student first, without train.qat."
         )
 
 

@@ -42,7 +42,7 @@ from understudy.teach.progress import Quiet, Reporter
 from understudy.teach.resume import Progress, can_resume, load_state, save_state
 from understudy.teach.schedule import learning_rate
 from understudy.teach.validate import judge_teacher, student_output, validate
-from understudy.types import Batch, Output, Recognizer, Skipped
+from understudy.types import Batch, Output, Skipped
 
 
 def train(recipe: Recipe, path: str | Path, *, reporter: Reporter | None = None) -> Run:
@@ -99,7 +99,7 @@ def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
             f"The manifest {run.data['manifest']} has changed since {run.name} was started; going "
             "on would mix two data sets. Restore it, or train a new run."
         )
-    progress = load_state(run, lesson.student, lesson.optimizer, lesson.accelerator.device)
+    progress = load_state(run, lesson.learner, lesson.optimizer, lesson.accelerator.device)
     lesson.skip(Skipped(entry["row"], entry["path"], entry["reason"]) for entry in progress.skipped)
     return _learn(run, lesson, progress, reporter)
 
@@ -120,7 +120,7 @@ def _learn(run: Run, lesson: Lesson, progress: Progress, reporter: Reporter) -> 
     """Epochs until the last one, or until patience ends."""
     train = lesson.recipe.train
     accelerator = lesson.accelerator
-    student, optimizer = accelerator.prepare(lesson.student, lesson.optimizer)
+    student, optimizer = accelerator.prepare(lesson.learner, lesson.optimizer)
     history, steps = list(progress.history), progress.steps
     with reporter:
         reporter.start(train.epochs - len(history), len(lesson.sampler))
@@ -264,7 +264,6 @@ def _out_of_patience(history: list[dict[str, Any]], train: Train) -> bool:
 def _keep(run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
     """Write checkpoints and history; the resume file last, since it says what is complete."""
     entry = progress.history[-1]
-    student: Recognizer = lesson.student
     names = ["best"] if entry["best"] else []
     every = lesson.recipe.train.checkpoint_every
     if every and entry["epoch"] % every == 0:
@@ -275,7 +274,7 @@ def _keep(run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, progress: 
         write_json(run.path / "history.json", progress.history)
         data = read_json(run.path / "data.json") | {"skipped": progress.skipped}
         write_json(run.path / "data.json", data)
-        save_state(run, student, optimizer, progress)
+        save_state(run, lesson.learner, optimizer, progress)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise

@@ -27,8 +27,8 @@ def student_output(lesson: Lesson, student: torch.nn.Module, batch: Batch) -> Ou
 @torch.no_grad()
 def validate(lesson: Lesson) -> dict[str, Any]:
     """Cross-entropy and top-1 on the validation split, without augmentation or smoothing."""
-    lesson.student.eval()
-    return _measure(lesson, lambda batch: student_output(lesson, lesson.student, batch))
+    lesson.learner.eval()
+    return _measure(lesson, lambda batch: student_output(lesson, lesson.learner, batch))
 
 
 @torch.no_grad()

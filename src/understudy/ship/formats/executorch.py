@@ -1,14 +1,23 @@
-"""ExecuTorch: being written."""
+"""ExecuTorch: PyTorch's own runtime for phones, here with XNNPACK, the delegate for their CPUs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
+from understudy.ship.formats.quiet import quiet, quiet_native
 from understudy.ship.graphs import Graph
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 TITLE = "ExecuTorch"
 SUFFIX = ".pte"
@@ -20,12 +29,94 @@ ANY_BATCH = False
 PRECISION = "fp32"
 RUNS_HERE = True
 
+METHOD = "forward"
+
 
 def export(graph: Graph, path: Path) -> dict[str, Any]:
-    raise NotImplementedError
+    """Write a graph to one ExecuTorch file at `path`, for one clip or one frame of a stream."""
+    with quietly_lowering():
+        from understudy.ship.formats.executorch_program import rewritten
+
+        return lower(rewritten(graph), path)
+
+
+def lower(program: ExportedProgram, path: Path) -> dict[str, Any]:
+    """Delegate what XNNPACK takes and write the file. Gives the delegates and what is outside."""
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    called = Counter(
+        node.target.__name__
+        for node in edge.exported_program().graph.nodes
+        if node.op == "call_function"
+    )
+    for name in ("getitem", "alloc"):
+        called.pop(name, None)
+    delegates = called.pop("executorch_call_delegate", 0)
+    with path.open("wb") as file:
+        edge.to_executorch().write_to_file(file)
+    return {"method": METHOD, "delegates": delegates, "not_delegated": dict(sorted(called.items()))}
 
 
 def open_session(
     path: Path, entry: dict[str, Any], threads: int | None
 ) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
-    raise NotImplementedError
+    """Load an exported file on the CPU. `threads`: None: every core.
+
+    The runtime has one pool of threads for the whole process, and a loaded file keeps to the pool
+    it was loaded with. So a file whose pool was replaced, by one that was opened with another
+    number of threads, is loaded again at its next call: correct, but slow if two take turns.
+    """
+    wanted = threads or os.cpu_count() or 1
+    method = generation = None
+
+    def compute(values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        nonlocal method, generation
+        if method is None or generation != _POOL.ask(wanted):
+            generation, method = _POOL.ask(wanted), _load(path, entry.get("method", METHOD))
+        given = [torch.from_numpy(np.ascontiguousarray(value)) for value in values]
+        return [tensor.numpy() for tensor in method.execute(given)]
+
+    with quiet_native():
+        generation, method = _POOL.ask(wanted), _load(path, entry.get("method", METHOD))
+    return compute
+
+
+class _Pool:
+    """The process's pool of threads, as far as this package has set it."""
+
+    def __init__(self) -> None:
+        self.generation = 0
+
+    def ask(self, threads: int) -> int:
+        """Have so many threads. Gives a number that changes whenever the pool is replaced."""
+        from executorch.extension.pybindings import portable_lib
+
+        if portable_lib._threadpool_get_thread_count() != threads:
+            with quiet_native():  # it logs
+                portable_lib._unsafe_reset_threadpool(threads)
+            self.generation += 1
+        return self.generation
+
+
+_POOL = _Pool()
+
+
+def _load(path: Path, method: str) -> Any:
+    from executorch.runtime import Runtime
+
+    with quiet_native():
+        return Runtime.get().load_program(path).load_method(method)
+
+
+@contextmanager
+def quietly_lowering() -> Iterator[None]:
+    """Within it the exporter says nothing, and the handlers that it gives the root logger go."""
+    root = logging.getLogger()
+    handlers = root.handlers[:]
+    try:
+        with quiet("torch.export", "root"), quiet_native():
+            yield
+    finally:
+        root.handlers[:] = handlers

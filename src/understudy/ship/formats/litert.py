@@ -1,37 +1,101 @@
-"""LiteRT: being written."""
+"""LiteRT: one flatbuffer that phones, glasses and microcontrollers run (once TensorFlow Lite).
+
+The file has one signature, and its inputs and outputs carry the names of the contract: a device
+calls it by name and need not know an order. uint8 and int32 pass its boundary as they are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
+from understudy.ship.formats.litert_rewrites import convertible, rewritten
+from understudy.ship.formats.quiet import quiet, quiet_native
 from understudy.ship.graphs import Graph
 
 TITLE = "LiteRT"
 SUFFIX = ".tflite"
 EXTRA: str | None = "litert"
-MODULES: tuple[str, ...] = (
-    "ai_edge_litert",
-    "litert_torch",
-)
-LIBRARIES: tuple[str, ...] = (
-    "ai-edge-litert",
-    "litert-torch",
-)
+MODULES: tuple[str, ...] = ("ai_edge_litert", "litert_torch")
+LIBRARIES: tuple[str, ...] = ("ai-edge-litert", "litert-torch")
 PLATFORMS = "Linux x86-64 and macOS"
 ANY_BATCH = False
 PRECISION = "fp32"
 RUNS_HERE = True
 
+SIGNATURE = "serving_default"
+
 
 def export(graph: Graph, path: Path) -> dict[str, Any]:
-    raise NotImplementedError
+    """Write a graph to one LiteRT file at `path`, for one clip or one frame of a stream."""
+    given = dict(zip((spec.name for spec in graph.inputs), graph.example(1), strict=True))
+    with _quietly_converting():
+        import litert_torch
+
+        program = torch.export.export(_Named(graph), (), given)
+        module = convertible(program)
+        litert_torch.convert(module, sample_kwargs=given).export(str(path))
+    return {"signature": SIGNATURE}
 
 
 def open_session(
     path: Path, entry: dict[str, Any], threads: int | None
 ) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
-    raise NotImplementedError
+    """Load an exported file on the CPU, where XNNPACK computes it. `threads`: None: every core."""
+    with quiet_native():
+        from ai_edge_litert.interpreter import Interpreter
+
+        # Left to itself it takes one thread, not every core.
+        interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count() or 1)
+        interpreter.allocate_tensors()
+    # By the names of the signature: tensors have others, and two outputs can be one tensor.
+    runner = interpreter.get_signature_runner(entry.get("signature", SIGNATURE))
+    into, out_of = runner.get_input_details(), runner.get_output_details()
+    inputs = [into[tensor["name"]]["index"] for tensor in entry["inputs"]]
+    outputs = [out_of[tensor["name"]]["index"] for tensor in entry["outputs"]]
+
+    def compute(values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        for index, value in zip(inputs, values, strict=True):
+            interpreter.set_tensor(index, value)
+        interpreter.invoke()
+        return [interpreter.get_tensor(index) for index in outputs]
+
+    return compute
+
+
+class _Named(nn.Module):
+    """A graph that is called, and answers, by the names of the contract, as the file shall be."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.module = rewritten(graph.module)
+        self.inputs = [spec.name for spec in graph.inputs]
+        self.outputs = [spec.name for spec in graph.outputs]
+        self.eval()
+
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        tensors = self.module(*(given[name] for name in self.inputs))
+        return dict(zip(self.outputs, tensors, strict=True))
+
+
+@contextmanager
+def _quietly_converting() -> Iterator[None]:
+    """The converter draws its progress unless a variable forbids it, and logs from C++ besides."""
+    variable = "LITERT_TORCH_SHOW_PROGRESS"
+    before = os.environ.get(variable)
+    os.environ[variable] = "n"
+    try:
+        with quiet("torch.export", "root"), quiet_native():
+            yield
+    finally:
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
+import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 
@@ -23,3 +26,36 @@ def quiet(*loggers: str) -> Iterator[None]:
     finally:
         for logger, level in zip(found, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def quiet_native() -> Iterator[None]:
+    """Within it nothing reaches stdout or stderr, not even from C++ code, which asks nobody.
+
+    The two belong to the process: for as long, other threads are not heard either. What was
+    written goes with an error as its note, since it often says more than the error does.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with tempfile.TemporaryFile() as said:
+        try:
+            for stream in (1, 2):
+                os.dup2(said.fileno(), stream)
+            spoken = io.StringIO()
+            try:
+                # Where these two were replaced, as test runners do, they do not end at 1 and 2.
+                with contextlib.redirect_stdout(spoken), contextlib.redirect_stderr(spoken):
+                    yield
+            except BaseException as error:
+                said.seek(0)
+                text = (said.read().decode(errors="replace") + spoken.getvalue()).strip()
+                if text:
+                    error.add_note(text[-2000:])
+                raise
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for stream, copy in zip((1, 2), kept, strict=True):
+                os.dup2(copy, stream)
+                os.close(copy)

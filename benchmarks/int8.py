@@ -1,0 +1,109 @@
+"""What INT8 gains and loses: every way of quantising of every format, on runs that were trained.
+
+    python benchmarks/int8.py RUN [RUN ...] [--formats onnx,litert,executorch] [--data MANIFEST]
+
+Each run is exported in FP32 to each format that is installed, and quantised as `understudy export
+--int8 auto` does: ranges from training clips, accuracy on validation clips beside FP32 (paired
+intervals), time on one thread with all ways in turns (95%: bootstrap over rounds, kept in pairs).
+Prints a Markdown table and the sentence that says what would be shipped; writes
+results/int8_<date>_<hardware>.csv. Nothing is trained, and nothing is left in the runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from understudy.errors import UserError
+from understudy.run import Run, open_run, write_json
+from understudy.ship.contract import build_contract, frames_taken
+from understudy.ship.export import load_for_export, write_graphs
+from understudy.ship.formats import find_format
+from understudy.ship.int8 import recipes_of
+from understudy.ship.int8.auto import quantise
+from understudy.ship.machine import where_and_when
+
+COLUMNS = (
+    *("run", "model", "format", "graph", "recipe", "failure", "shipped", "n", "top1"),
+    *("difference_points", "low_points", "high_points", "method", "agreement", "cosine"),
+    *("median_ms", "p95_ms", "ratio", "ratio_low", "ratio_high", "rounds", "bytes", "bytes_ratio"),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("runs", type=Path, nargs="+", help="run directories")
+    parser.add_argument("--formats", default="onnx,litert,executorch")
+    parser.add_argument("--data", help="manifest; by default each run's own")
+    parser.add_argument("--out", type=Path, default=Path("results"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    for path in arguments.runs:
+        for name in arguments.formats.split(","):
+            try:
+                find_format(name)
+                recipes_of(name)
+            except UserError as error:
+                print(f"{name} is left out: {error}", file=sys.stderr)
+                continue
+            rows += measure(open_run(path), name, arguments.data)
+    print_table(rows)
+    write_csv(rows, arguments.out)
+
+
+def measure(run: Run, name: str, data: str | None) -> list[dict[str, Any]]:
+    """One row for each graph and each way, FP32 among them."""
+    form, model = find_format(name), load_for_export(run, "best")
+    frames = frames_taken(run, model)
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder)
+        entries = write_graphs(form, model, frames, draft)
+        contract = build_contract(run, model, entries, runtime=name, checkpoint="best")
+        write_json(draft / "contract.json", contract)
+        report = quantise(run, draft, manifest=data, tell=lambda line: print(f"{name} {line}"))
+    about = {"run": run.name, "model": run.recipe.model.name, "format": name}
+    return [
+        about | {"graph": kind, "shipped": row["recipe"] == table["chosen"]} | row
+        for kind, table in report["graphs"].items()
+        for row in table["rows"]
+    ]
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    print("\n| run | format | graph | way | top-1 | points [95%] | time over FP32 [95%] | bytes |")
+    print("|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        about = f"| {row['run']} | {row['format']} | {row['graph']} | {row['recipe']} "
+        if row["failure"] is not None:
+            print(f"{about}| {row['failure']} | | | |")
+            continue
+        print(
+            f"{about}{'(shipped) ' if row['shipped'] else ''}| {row['top1']:.3f} "
+            f"| {row['difference_points']:+.1f} [{row['low_points']:+.1f}, "
+            f"{row['high_points']:+.1f}] | {row['ratio']:.2f} [{row['ratio_low']:.2f}, "
+            f"{row['ratio_high']:.2f}] | {row['bytes_ratio']:.2f} |"
+        )
+
+
+def write_csv(rows: list[dict[str, Any]], folder: Path) -> None:
+    context = where_and_when()
+    hardware = re.sub(r"[^a-z0-9]+", "-", context["hardware"].lower()).strip("-")
+    path = folder / f"int8_{context['date']}_{hardware}.csv"
+    folder.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [*COLUMNS, *context], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(row | context for row in rows)
+    print(f"\n{path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""How often a run or an artifact is right: looked up where it was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from understudy.run import Run
+from understudy.ship.artifact import Artifact
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Top-1 accuracy, 0 to 1, with its interval, on `n` clips of a split."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    split: str
+
+
+def accuracy_of_run(run: Run, checkpoint: str = "best") -> Accuracy | None:
+    """What `evaluate` found on the run's own data; None for a checkpoint it did not see."""
+    metrics = run.metrics
+    if metrics is None or metrics.get("checkpoint") != checkpoint:
+        return None
+    figure = metrics["top1"]
+    return Accuracy(figure["value"], figure["low"], figure["high"], figure["n"], metrics["split"])
+
+
+def accuracy_of_artifact(artifact: Artifact) -> Accuracy | None:
+    """What quantising measured; without INT8 that of the run around the artifact, whose outputs it
+    gives, as its parity says. None where neither is there."""
+    contract = artifact.contract
+    if contract["precision"] == "int8":
+        return None
+    run = Run(artifact.path.resolve().parent.parent)
+    if run.name != contract["run"] or not (run.path / "recipe.yaml").is_file():
+        return None
+    return accuracy_of_run(run, contract["checkpoint"])

@@ -1,0 +1,266 @@
+"""What ExecuTorch's CPU delegate does not take, or takes badly, said in operators that it does.
+
+XNNPACK knows two-dimensional convolution and pooling, products of matrices and elementwise
+operators. What it does not know is computed by portable kernels, some of them missing, and splits
+the graph into many small delegates. Each function here stands in for the operator of PyTorch whose
+arguments it takes, in the trace of a graph and nowhere else: models stay as they are.
+
+Shapes: B clips, C channels, T frames, H and W of a picture, N tokens, D width, G heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+aten = torch.ops.aten
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Scaled dot-product attention as two products and a softmax.
+
+    As one operator it decomposes into a form that guards against rows in which all is masked.
+    """
+    if is_causal or enable_gqa or dropout_p:
+        return NotImplemented
+    scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.mT
+    if attn_mask is not None:
+        if attn_mask.dtype == torch.bool:
+            attn_mask = torch.zeros_like(scores).masked_fill(~attn_mask, -torch.inf)
+        scores = scores + attn_mask
+    return scores.softmax(-1) @ value
+
+
+def matmul(left: Tensor, right: Tensor) -> Tensor:
+    """A product of batches of matrices without the copies by which both are first expanded."""
+    lead = left.shape[:-2]
+    if left.dim() < 3 or right.dim() < 3 or lead != right.shape[:-2]:
+        return NotImplemented
+    flat = torch.bmm(left.reshape(-1, *left.shape[-2:]), right.reshape(-1, *right.shape[-2:]))
+    return flat.reshape(*lead, *flat.shape[-2:])
+
+
+def convolution_3d(
+    clip: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sequence[int] = (1, 1, 1),
+    padding: Sequence[int] = (0, 0, 0),
+    dilation: Sequence[int] = (1, 1, 1),
+    groups: int = 1,
+) -> Tensor:
+    """(B, C, T, H, W) -> the same with other numbers, as a 2-D convolution.
+
+    An output frame's taps, the input frames that it reads, stand side by side as channels.
+    """
+    if groups != 1:
+        return NotImplemented
+    stride, padding, dilation = _triple(stride), _triple(padding), _triple(dilation)
+    batch, taps = clip.shape[0], weight.shape[2]
+    frames = F.pad(clip.transpose(1, 2), (0, 0, 0, 0, 0, 0, padding[0], padding[0]))
+    count = (frames.shape[1] - dilation[0] * (taps - 1) - 1) // stride[0] + 1
+    starts = [tap * dilation[0] for tap in range(taps)]
+    seen = torch.cat([_every(frames, 1, start, stride[0], count) for start in starts], dim=2)
+    flat = torch.cat([weight[:, :, tap] for tap in range(taps)], dim=1)
+    out = F.conv2d(seen.flatten(0, 1), flat, bias, stride[1:], padding[1:], dilation[1:])
+    return out.unflatten(0, (batch, count)).transpose(1, 2)
+
+
+def max_pool_3d(
+    clip: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0, 0, 0),
+    dilation: Sequence[int] = (1, 1, 1),
+    ceil_mode: bool = False,
+) -> Tensor:
+    """(B, C, T, H, W) -> the same, smaller: 2-D pooling, then the maximum over neighbour frames."""
+    kernel, padding = _triple(kernel_size), _triple(padding)
+    stride = _triple(stride) if len(stride) else kernel
+    if ceil_mode or padding[0] or set(dilation) != {1}:
+        return NotImplemented
+    batch, _, frames = clip.shape[:3]
+    flat = clip.transpose(1, 2).flatten(0, 1)
+    pooled = F.max_pool2d(flat, kernel[1:], stride[1:], padding[1:]).unflatten(0, (batch, frames))
+    count = (frames - kernel[0]) // stride[0] + 1
+    most = _every(pooled, 1, 0, stride[0], count)
+    for start in range(1, kernel[0]):
+        most = torch.maximum(most, _every(pooled, 1, start, stride[0], count))
+    return most.transpose(1, 2)
+
+
+def gru(
+    tokens: Tensor,
+    hidden: Tensor,
+    params: Sequence[Tensor],
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Tensor, Tensor]:
+    """One layer of a gated recurrent unit, step by step: (B, T, D) and (1, B, D) to the same."""
+    if not has_biases or num_layers != 1 or bidirectional or not batch_first:
+        return NotImplemented
+    weight_in, weight_hidden, bias_in, bias_hidden = params
+    given, state, states = F.linear(tokens, weight_in, bias_in), hidden[0], []
+    for step in range(tokens.shape[1]):
+        reset_in, update_in, new_in = given[:, step].chunk(3, dim=-1)
+        reset, update, new = F.linear(state, weight_hidden, bias_hidden).chunk(3, dim=-1)
+        new = (new_in + (reset_in + reset).sigmoid() * new).tanh()
+        state = new + (update_in + update).sigmoid() * (state - new)
+        states.append(state)
+    return torch.stack(states, dim=1), state[None]
+
+
+def layer_norm(
+    tokens: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    cudnn_enable: bool = True,
+) -> Tensor:
+    """LayerNorm of the last dimension, its means as products with a row of 1 / D.
+
+    The runtime's own kernel splits delegates, and takes the variance as the mean of squares less
+    the square of the mean: where the mean is 400 deviations, the result is off by 0.05.
+    """
+    if len(normalized_shape) != 1:
+        return NotImplemented
+    row = torch.full((1, tokens.shape[-1]), 1 / tokens.shape[-1])
+    centred = tokens - F.linear(tokens, row)
+    normed = centred * (F.linear(centred * centred, row) + eps).rsqrt()
+    if weight is not None:
+        normed = normed * weight
+    return normed if bias is None else normed + bias
+
+
+def mean(
+    values: Tensor, dim: Sequence[int] | None, keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
+    """The mean of one dimension as a product, of a picture's H and W as global pooling."""
+    if dtype is not None or dim is None or not values.is_floating_point():
+        return NotImplemented
+    if len(dim) == 1 and values.dim() in (3, 4):
+        return total(values, dim, keepdim) / values.shape[dim[0]]
+    if values.dim() != 4 or keepdim or sorted(one % 4 for one in dim) != [2, 3]:
+        return NotImplemented
+    return values.mean((2, 3), keepdim=True).flatten(1)
+
+
+def total(
+    values: Tensor, dim: Sequence[int] | None, keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
+    """The sum over one dimension as a product with ones; sums are not delegated."""
+    if dtype is not None or not dim or len(dim) != 1 or not values.is_floating_point():
+        return NotImplemented
+    place = dim[0] % values.dim()
+    last = values.transpose(place, -1)
+    summed = F.linear(last, torch.ones(1, last.shape[-1])).transpose(place, -1)
+    return summed if keepdim else _without(summed, place)
+
+
+def hardsigmoid(values: Tensor) -> Tensor:
+    """As a clamped line; the usual decomposition copies its input from float to float, outside."""
+    return (values + 3).clamp(0, 6) / 6
+
+
+def select(values: Tensor, dim: int, index: int) -> Tensor:
+    """One row as a slice of one row, which is delegated."""
+    if not values.is_floating_point():
+        return NotImplemented
+    return _without(values.narrow(dim, index % values.shape[dim], 1), dim)
+
+
+def unbind(values: Tensor, dim: int = 0) -> list[Tensor]:
+    """All rows as slices of one row."""
+    if not values.is_floating_point():
+        return NotImplemented
+    return [_without(values.narrow(dim, row, 1), dim) for row in range(values.shape[dim])]
+
+
+def chunk(values: Tensor, chunks: int, dim: int = 0) -> list[Tensor]:
+    """Parts of equal length as slices; splitting is not delegated."""
+    length = values.shape[dim]
+    if not values.is_floating_point() or length % chunks:
+        return NotImplemented
+    part = length // chunks
+    return [values.narrow(dim, start, part) for start in range(0, length, part)]
+
+
+def squeeze(values: Tensor, dim: int) -> Tensor:
+    """A dimension of one taken out by reshaping."""
+    if not values.is_floating_point() or values.shape[dim] != 1:
+        return NotImplemented
+    return _without(values, dim)
+
+
+def unsqueeze(values: Tensor, dim: int) -> Tensor:
+    """A dimension of one put in by reshaping."""
+    if not values.is_floating_point():
+        return NotImplemented
+    shape = list(values.shape)
+    shape.insert(dim % (values.dim() + 1), 1)
+    return values.reshape(shape)
+
+
+REWRITES: dict[Any, Callable[..., Any]] = {
+    aten.scaled_dot_product_attention.default: attention,
+    aten.matmul.default: matmul,
+    aten.conv3d.default: convolution_3d,
+    aten.max_pool3d.default: max_pool_3d,
+    aten.gru.input: gru,
+    aten.layer_norm.default: layer_norm,
+    aten.mean.dim: mean,
+    aten.sum.dim_IntList: total,
+    aten.hardsigmoid.default: hardsigmoid,
+    aten.select.int: select,
+    aten.unbind.int: unbind,
+    aten.chunk.default: chunk,
+    aten.squeeze.dim: squeeze,
+    aten.unsqueeze.default: unsqueeze,
+}
+"""Operator -> what stands in for it. One that gives NotImplemented leaves the operator there."""
+
+
+def _triple(values: Sequence[int]) -> tuple[int, int, int]:
+    one, *rest = values
+    two, three = rest or (one, one)
+    return one, two, three
+
+
+def _every(values: Tensor, dim: int, start: int, step: int, count: int) -> Tensor:
+    """`count` rows from `start` on, each `step` after the one before.
+
+    Slices with a step are not delegated: these are cut out, folded and cut again.
+    """
+    if step == 1:
+        return values.narrow(dim, start, count)
+    rows = values.narrow(dim, start, min(count * step, values.shape[dim] - start))
+    if rows.shape[dim] < count * step:  # the last row has too few behind it
+        return torch.cat([values.narrow(dim, start + i * step, 1) for i in range(count)], dim)
+    folded = rows.unflatten(dim, (count, step))
+    return folded.narrow(dim + 1, 0, 1).flatten(dim, dim + 1)
+
+
+def _without(values: Tensor, dim: int) -> Tensor:
+    """Without a dimension of one."""
+    shape = list(values.shape)
+    del shape[dim]
+    return values.reshape(shape)

@@ -1,0 +1,267 @@
+"""Publishing artifacts and fetching them: the Hugging Face hub, or a folder that stands in for it.
+
+OWNER/NAME/
+  README.md     the model card
+  onnx/         an artifact, as it was exported; one folder for each format that was published
+  litert/
+
+Where UNDERSTUDY_HUB names a folder, models lie in it by owner and name exactly so, and no network
+is needed: laboratories without one share such a folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+from urllib.request import getproxies
+
+from understudy.errors import UserError
+from understudy.run import Run, read_json, write_json, write_text
+from understudy.ship.artifact import Artifact, open_artifact
+from understudy.ship.card import render_card
+from understudy.ship.formats import FORMATS, is_installed
+
+HUB_FOLDER = "UNDERSTUDY_HUB"
+"""Environment variable: a folder to use as the hub."""
+
+REACH_S = 3.0
+"""Seconds to wait for the hub's address; its client would try again for most of a minute."""
+
+_NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+_FACTS = ["*/contract.json", "*/parity.json", "*/latency.json"]
+
+
+def push_to_hub(artifact: Artifact, repo: str, *, run: Run | None, private: bool = True) -> str:
+    """Publish an artifact as OWNER/NAME, with a model card, and give its address.
+
+    Its files take the place of those of its format there; other formats stay and are on the card
+    too. run: what the card tells of data, teacher and figures. private: of a model that is new.
+
+    Raises UserError for a name that is none, an artifact that is damaged, without a network and
+    without the right to write there.
+    """
+    _check_name(repo)
+    open_artifact(artifact.path)  # nothing damaged is published
+    runtime = artifact.contract["runtime"]
+    shared = _hub_folder()
+    if shared is not None:
+        return str(_push_to_folder(artifact, repo, run, shared / repo))
+
+    import huggingface_hub
+
+    _require_hub(repo, "publish")
+    with _plain_errors(repo, "published"), tempfile.TemporaryDirectory() as scratch:
+        api = huggingface_hub.HfApi()
+        address = api.create_repo(repo, private=private, exist_ok=True)
+        stage = Path(scratch)
+        api.snapshot_download(repo, local_dir=stage, allow_patterns=_FACTS)
+        shutil.rmtree(stage / runtime, ignore_errors=True)
+        _copy(artifact, stage / runtime)
+        _write_card(stage, repo, run)
+        api.upload_folder(
+            repo_id=repo,
+            folder_path=stage,
+            allow_patterns=["README.md", f"{runtime}/*"],
+            delete_patterns=[f"{runtime}/*"],
+            commit_message=f"{FORMATS[runtime].TITLE} export of {artifact.contract['run']}",
+        )
+    return str(address)
+
+
+def fetch_from_hub(name: str, *, revision: str | None = None) -> Path:
+    """The directory of a published artifact, checked: fetched, or as it lies in the shared folder.
+
+    name: OWNER/NAME, or OWNER/NAME/FORMAT; without a format, the first that this machine can
+    execute, else the first. revision: of the hub, a branch, tag or commit. What was fetched once is
+    found again without a network. Raises UserError.
+    """
+    repo, format_name = _split(name)
+    shared = _hub_folder()
+    if shared is not None:
+        if not (shared / repo).is_dir():
+            raise UserError(f"There is no {repo} in {shared}, the folder that {HUB_FOLDER} names.")
+        root = shared / repo
+        return open_artifact(root / _choose(root, repo, format_name)).path
+
+    import huggingface_hub
+
+    known: dict[str, Any] = {"revision": revision, "local_files_only": not _reachable()}
+    with _plain_errors(repo, "fetched"):
+        facts = huggingface_hub.snapshot_download(repo, allow_patterns=_FACTS, **known)
+        chosen = _choose(Path(facts), repo, format_name)
+        root = huggingface_hub.snapshot_download(repo, allow_patterns=[f"{chosen}/*"], **known)
+    return open_artifact(Path(root) / chosen).path
+
+
+def _push_to_folder(artifact: Artifact, repo: str, run: Run | None, root: Path) -> Path:
+    """Into a folder. The new files are all there before the old ones go."""
+    runtime = artifact.contract["runtime"]
+    fresh, old = root / f".{runtime}.new", root / f".{runtime}.old"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for leftover in (fresh, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        _copy(artifact, fresh)
+        if (root / runtime).exists():
+            (root / runtime).rename(old)
+        fresh.rename(root / runtime)
+        shutil.rmtree(old, ignore_errors=True)
+        _write_card(root, repo, run)
+    except OSError as error:
+        raise UserError(f"{root} cannot be written: {error.strerror or error}.") from error
+    return root
+
+
+def _copy(artifact: Artifact, target: Path) -> None:
+    """Its files, without the paths of the machine that made them: names of files are kept."""
+    shutil.copytree(artifact.path, target)
+    path = target / "parity.json"
+    if path.exists():
+        parity = read_json(path)
+        if parity.get("manifest"):
+            parity["manifest"] = Path(parity["manifest"]).name
+        for clip in parity.get("skipped", []):
+            clip["path"] = Path(clip["path"]).name
+        write_json(path, parity)
+
+
+def _write_card(root: Path, repo: str, run: Run | None) -> None:
+    published = [Artifact(root / name) for name in _formats(root)]
+    write_text(root / "README.md", render_card(published, name=repo, run=run))
+
+
+def _formats(root: Path) -> list[str]:
+    """The formats that lie in a model's folder, in the order of `FORMATS`."""
+    return [name for name in FORMATS if (root / name / "contract.json").is_file()]
+
+
+def _choose(root: Path, repo: str, wanted: str | None) -> str:
+    there = _formats(root)
+    if not there:
+        raise UserError(f"{repo} holds no artifact of this package.")
+    if wanted is not None:
+        if wanted not in there:
+            raise UserError(f"{repo} has no {wanted}; it has {', '.join(there)}.")
+        return wanted
+    runs = [name for name in there if FORMATS[name].RUNS_HERE and is_installed(FORMATS[name])]
+    return (runs or there)[0]
+
+
+def _split(name: str) -> tuple[str, str | None]:
+    """OWNER/NAME/FORMAT into OWNER/NAME and FORMAT, or None."""
+    parts = name.split("/")
+    repo = "/".join(parts[:2])
+    _check_name(repo)
+    if len(parts) > 3 or (len(parts) == 3 and parts[2] not in FORMATS):
+        raise UserError(
+            f"{name} is no model: give OWNER/NAME, or OWNER/NAME/FORMAT with one of "
+            f"{', '.join(FORMATS)}."
+        )
+    return repo, parts[2] if len(parts) == 3 else None
+
+
+def _check_name(repo: str) -> None:
+    if not _NAME.fullmatch(repo):
+        raise UserError(f"{repo} is no name of a model: give OWNER/NAME.")
+
+
+def _hub_folder() -> Path | None:
+    named = os.environ.get(HUB_FOLDER)
+    if not named:
+        return None
+    folder = Path(named).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"{HUB_FOLDER} names {folder}, which is no folder. Make it, or unset it.")
+    return folder
+
+
+def _require_hub(repo: str, what: str) -> None:
+    from huggingface_hub import constants, get_token
+
+    if constants.HF_HUB_OFFLINE:
+        raise UserError(f"HF_HUB_OFFLINE is set. Unset it to {what} {repo}.")
+    if not _reachable():
+        raise UserError(
+            f"The hub ({constants.ENDPOINT}) cannot be reached from here. The artifact itself is "
+            f"done; publish it from a machine with a network, or set {HUB_FOLDER} to a folder that "
+            "you share."
+        )
+    if get_token() is None:
+        raise UserError(
+            f"To {what} {repo} the hub wants to know who you are. Run: hf auth login, or set "
+            "HF_TOKEN."
+        )
+
+
+def _reachable() -> bool:
+    """Whether something answers at the hub's address. Behind a proxy only the client can tell."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    if getproxies():
+        return True
+    address = urlparse(constants.ENDPOINT)
+    port = address.port or (80 if address.scheme == "http" else 443)
+    try:
+        socket.create_connection((address.hostname or "", port), timeout=REACH_S).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _plain_errors(repo: str, done: str) -> Iterator[None]:
+    """The client's errors as ours; those of a file that is damaged are ours already."""
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+    from huggingface_hub.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    had_bars = not are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    except UserError:
+        raise
+    except RepositoryNotFoundError as error:
+        raise UserError(
+            f"The hub knows no {repo}, or it is private and you are not logged in. Check the name, "
+            "or run: hf auth login."
+        ) from error
+    except RevisionNotFoundError as error:
+        raise UserError(f"{repo} has no such revision.") from error
+    except LocalEntryNotFoundError as error:
+        raise UserError(
+            f"{repo} was not fetched before, and the hub cannot be reached from here. Fetch it "
+            f"on a machine with a network, or set {HUB_FOLDER} to a folder that holds it."
+        ) from error
+    except HfHubHTTPError as error:
+        code = error.response.status_code
+        if code in (401, 403):
+            raise UserError(
+                f"{repo} could not be {done}: the hub does not allow it ({code}). Your token needs "
+                "the right to write there: hf auth login."
+            ) from error
+        raise UserError(f"{repo} could not be {done}: the hub says {code}.") from error
+    except Exception as error:  # the client and what it is made of raise a dozen kinds
+        said = (str(error).splitlines() or [""])[0]
+        raise UserError(f"{repo} could not be {done} ({type(error).__name__}: {said}).") from error
+    finally:
+        if had_bars:
+            enable_progress_bars()

@@ -1,0 +1,135 @@
+"""INT8 for ExecuTorch: the graph is quantised before it is lowered, with XNNPACK's own quantiser.
+
+A static file holds whole numbers from the first convolution to the last; its ranges are those of
+the calibration clips. A dynamic one holds them in its linear layers alone, whose inputs get their
+range as they come. The boundary stays that of the float file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from understudy.ship.formats.executorch import lower, quietly_lowering
+from understudy.ship.graphs import Graph
+from understudy.ship.int8 import Unsuitable
+
+if TYPE_CHECKING:
+    from torch.fx import GraphModule, Node
+
+Calibration = Sequence[Sequence[np.ndarray]]
+
+
+def static(
+    graph: Graph, float_path: Path, entry: dict[str, Any], calibration: Calibration, out_path: Path
+) -> dict[str, Any]:
+    """Weights per channel and activations: convolutions, linear layers and what joins pictures."""
+    return _quantised(
+        graph,
+        calibration,
+        out_path,
+        dynamic=False,
+        chosen=lambda node: _is_linear(node) or _is_of_pictures(node),
+    )
+
+
+def static_convolutions(
+    graph: Graph, float_path: Path, entry: dict[str, Any], calibration: Calibration, out_path: Path
+) -> dict[str, Any]:
+    """As `static`, but linear layers stay float, those of attention among them."""
+    return _quantised(graph, calibration, out_path, dynamic=False, chosen=_is_of_pictures)
+
+
+def dynamic(
+    graph: Graph, float_path: Path, entry: dict[str, Any], calibration: Calibration, out_path: Path
+) -> dict[str, Any]:
+    """Linear layers alone, the ranges of their inputs measured as they come: no calibration."""
+    return _quantised(graph, (), out_path, dynamic=True, chosen=_is_linear)
+
+
+RECIPES: dict[str, Callable[..., dict[str, Any]]] = {
+    "static": static,
+    "static, convolutions only": static_convolutions,
+    "dynamic": dynamic,
+}
+"""In the order in which they are tried."""
+
+
+def _quantised(
+    graph: Graph,
+    calibration: Calibration,
+    out_path: Path,
+    *,
+    dynamic: bool,
+    chosen: Callable[[Node], bool],
+) -> dict[str, Any]:
+    with quietly_lowering():
+        from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+            XNNPACKQuantizer,
+            get_symmetric_quantization_config,
+        )
+        from torchao.quantization.pt2e import move_exported_model_to_eval
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+        from understudy.ship.formats.executorch_program import rewritten
+
+        config = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=dynamic)
+        quantizer = XNNPACKQuantizer().set_global(config)
+        # It is asked about weights too, and leaves a layer out for whose weight the answer is no.
+        quantizer.set_filter_function(lambda node: node.op != "call_function" or chosen(node))
+        module = rewritten(graph).module()
+        assert isinstance(module, torch.fx.GraphModule)
+        _refuse_if_idle(module, chosen)
+        example = graph.example(1)
+        with torch.no_grad():
+            prepared = prepare_pt2e(module, quantizer)
+            move_exported_model_to_eval(prepared)
+            for arrays in calibration:
+                prepared(*map(torch.from_numpy, arrays))
+            if dynamic:  # it must have run once
+                prepared(*example)
+            converted = convert_pt2e(prepared)
+            program = torch.export.export(converted, example)
+        return lower(program, out_path) | {"calibration": len(calibration)}
+
+
+def _refuse_if_idle(module: GraphModule, chosen: Callable[[Node], bool]) -> None:
+    """Raises Unsuitable for a graph without any layer that a recipe quantises."""
+    heavy = (node for node in module.graph.nodes if node.target in (_CONVOLUTION, _LINEAR))
+    if not any(map(chosen, heavy)):
+        raise Unsuitable("the graph holds no layer of the kind that this recipe quantises")
+
+
+def _is_linear(node: Node) -> bool:
+    """A linear layer, and not the product with a row of equal numbers that stands for a mean."""
+    return node.target == _LINEAR and node.meta["val"].shape[-1] > 1
+
+
+def _is_of_pictures(node: Node) -> bool:
+    """A convolution, or what adds, multiplies or pools its output.
+
+    Not what is done to tokens: masks hold minus infinity, and a LayerNorm squares.
+    """
+    if node.target == _CONVOLUTION:
+        return True
+    return node.target in _POINTWISE and any(map(_is_of_pictures, node.all_input_nodes))
+
+
+_CONVOLUTION = torch.ops.aten.conv2d.default
+_LINEAR = torch.ops.aten.linear.default
+_POINTWISE = {
+    torch.ops.aten.add.Tensor,
+    torch.ops.aten.mul.Tensor,
+    torch.ops.aten.cat.default,
+    torch.ops.aten.relu.default,
+    torch.ops.aten.silu.default,
+    torch.ops.aten.sigmoid.default,
+    torch.ops.aten.hardswish.default,
+    torch.ops.aten.hardtanh.default,
+    torch.ops.aten.clamp.default,
+    torch.ops.aten.adaptive_avg_pool2d.default,
+}

@@ -1,0 +1,76 @@
+"""INT8 for ExecuTorch: each way quantises what it says, and callers notice nothing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from small_models import CLASSES, build, clip
+from understudy.ship.formats import executorch as form
+from understudy.ship.graphs import Graph, clip_graph
+from understudy.ship.int8 import Unsuitable
+from understudy.types import Output
+
+FRAMES = 3
+
+
+def inputs(seed: int) -> list[np.ndarray]:
+    return [clip(1, FRAMES, seed)[0].numpy(), np.array([FRAMES], dtype=np.int32)]
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    pytest.importorskip("executorch")
+    return clip_graph(build("cnn-plain").eval(), FRAMES)
+
+
+@pytest.fixture(scope="module")
+def float_file(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("float") / "clip.pte"
+    form.export(graph, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["static", pytest.param("static, convolutions only", marks=pytest.mark.slow), "dynamic"],
+)
+def test_an_int8_file_takes_and_gives_what_the_float_file_does(
+    name: str, graph: Graph, float_file: Path, tmp_path: Path
+) -> None:
+    from understudy.ship.int8.executorch import RECIPES
+
+    path = tmp_path / "clip.pte"
+    notes = RECIPES[name](graph, float_file, {}, [inputs(seed) for seed in range(4)], path)
+    given = form.open_session(path, notes, 1)(inputs(99))
+    expected = form.open_session(float_file, {}, 1)(inputs(99))
+    for array, other, spec in zip(given, expected, graph.outputs, strict=True):
+        assert (str(array.dtype), array.shape) == (spec.dtype, spec.shape)
+        off = np.abs(array - other).max()
+        assert 0 < off < 0.15 * max(1.0, np.abs(other).max()), "not quantised at all, or badly"
+    # Convolutions hold most of the weights: in INT8 they take a quarter of the room.
+    smaller = path.stat().st_size < float_file.stat().st_size - 8000
+    assert smaller == (name != "dynamic")
+
+
+class Pixels(nn.Module):
+    """Nothing to quantise: no layer of any kind."""
+
+    input_size, clip_frames = 8, None
+
+    def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Output:
+        mean = frames.float().mean((1, 3, 4))
+        return Output(mean.repeat(1, 2)[:, :CLASSES], mean)
+
+
+def test_a_graph_without_layers_is_unsuitable(tmp_path: Path) -> None:
+    pytest.importorskip("executorch")
+    from understudy.ship.int8.executorch import RECIPES
+
+    idle = clip_graph(Pixels().eval(), FRAMES)  # pyright: ignore[reportArgumentType]
+    for recipe in RECIPES.values():
+        with pytest.raises(Unsuitable, match="no layer"):
+            recipe(idle, tmp_path / "a.pte", {}, [], tmp_path / "b.pte")
+    assert torch.is_inference_mode_enabled() is False
