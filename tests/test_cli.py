@@ -231,7 +231,7 @@ def test_a_stream_says_what_it_is_and_what_it_took(job: Job) -> None:
 def test_a_stream_by_the_export_is_that_by_the_run(job: Job) -> None:
     said = job.said["stream export"]
     assert said.code == 0, said.err
-    assert "no threshold for \"unknown\"" in said.err, "it was exported before the run had one"
+    assert 'no threshold for "unknown"' in said.err, "it was exported before the run had one"
     entries = [json.loads(line) for line in said.out.splitlines()]
     assert [entry["event"] for entry in entries if entry["event"] != "stretch"][-1] == "summary"
     assert entries[-1]["frames"] == 2

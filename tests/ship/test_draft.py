@@ -27,9 +27,14 @@ def test_a_draft_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "artifact"
     target.mkdir()
     (target / "file").write_text("old")
-    with pytest.raises(ArithmeticError), draft_of(target) as draft:
-        (draft / "file").write_text("new")
-        raise ArithmeticError
+
+    def write() -> None:
+        with draft_of(target) as draft:
+            (draft / "file").write_text("new")
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        write()
     assert [entry.name for entry in tmp_path.iterdir()] == ["artifact"]
     assert (target / "file").read_text() == "old"
 

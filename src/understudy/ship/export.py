@@ -75,7 +75,8 @@ def export_run(
     The artifact goes to `out`, by default `exports/<format>/` in the run. The real clips come from
     `manifest`, by default the run's own. The directory appears only when everything is done. int8:
     "auto", or the name of one way of quantising, to measure what INT8 gains and loses and to ship
-    it where it pays; a format that cannot be executed here is converted without. tell: is given a line at each stage.
+    it where it pays; a format that cannot be executed here is converted without. tell: is given a
+    line at each stage.
 
     Raises UserError for an unknown format, one whose libraries are not installed, a full disk, an
     artifact that is there already (unless `overwrite`) and clips that cannot be read;
@@ -125,8 +126,7 @@ def export_run(
             )
         else:
             if int8 is not None:
-                tell(f"{form.TITLE}: no INT8, since nothing of it can be measured here; it ships in "
-                     f"{form.PRECISION}")  # fmt: skip
+                tell(f"{form.TITLE}: no INT8, since nothing of it can be measured here")
             write_json(draft / "parity.json", _unexecuted(form, entries) | source)
         write_text(draft / "README.md", render_readme(Artifact(draft).contract))
     return Artifact(target)

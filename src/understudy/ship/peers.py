@@ -147,7 +147,7 @@ def _timm(name: str, size: int) -> Recognizer:
 
     # Only names of architectures: timm takes addresses of hubs too, and would fetch.
     _check(name, timm.list_models(), "timm", "model")
-    config = cast(dict[str, Any], timm.get_pretrained_cfg(name, allow_unregistered=True).to_dict())
+    config = cast(Any, timm.get_pretrained_cfg(name, allow_unregistered=True)).to_dict()
     sized: dict[str, Any] = {"img_size": size} if config.get("fixed_input_size") else {}
     network = timm.create_model(name, pretrained=False, **sized)
     return PicturePeer(network, Normalize(*pixel_statistics(network)), size)

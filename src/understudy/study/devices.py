@@ -70,9 +70,7 @@ def not_exported(run: Run, exports: list[dict[str, Any]]) -> list[Missing]:
     ]
 
 
-def _deployment(
-    run: Run, export: dict[str, Any], graph: str, entry: dict[str, Any]
-) -> Deployment:
+def _deployment(run: Run, export: dict[str, Any], graph: str, entry: dict[str, Any]) -> Deployment:
     contract, parity = export["contract"], export["parity"]
     runtime = contract["runtime"]
     parity = parity.get("shipped", parity)  # of INT8, where that is what ships

@@ -105,9 +105,12 @@ def test_shapes_and_rows(dim: int) -> None:
     assert torch.equal(rewrites.select(values, dim, -1), values.select(dim, -1))
     assert torch.equal(rewrites.unsqueeze(values, dim), values.unsqueeze(dim))
     assert torch.equal(rewrites.squeeze(values.unsqueeze(dim), dim), values)
-    for name, arguments in (("unbind", ()), ("chunk", (2,))):
-        given = getattr(rewrites, name)(values, *arguments, dim)
-        expected = getattr(values, name)(*arguments, dim)
+    parts = (
+        (rewrites.unbind(values, dim), values.unbind(dim)),
+        (rewrites.split(values, [1, values.shape[dim] - 1], dim),
+         values.split([1, values.shape[dim] - 1], dim)),
+    )  # fmt: skip
+    for given, expected in parts:
         assert len(given) == len(expected)
         assert all(map(torch.equal, given, expected))
 

@@ -195,13 +195,12 @@ def unbind(values: Tensor, dim: int = 0) -> list[Tensor]:
     return [_without(values.narrow(dim, row, 1), dim) for row in range(values.shape[dim])]
 
 
-def chunk(values: Tensor, chunks: int, dim: int = 0) -> list[Tensor]:
-    """Parts of equal length as slices; splitting is not delegated."""
-    length = values.shape[dim]
-    if not values.is_floating_point() or length % chunks:
+def split(values: Tensor, sizes: Sequence[int], dim: int = 0) -> list[Tensor]:
+    """Parts of these sizes as slices; splitting is not delegated."""
+    if not values.is_floating_point():
         return NotImplemented
-    part = length // chunks
-    return [values.narrow(dim, start, part) for start in range(0, length, part)]
+    starts = [sum(sizes[:place]) for place in range(len(sizes))]
+    return [values.narrow(dim, start, size) for start, size in zip(starts, sizes, strict=True)]
 
 
 def squeeze(values: Tensor, dim: int) -> Tensor:
@@ -232,7 +231,7 @@ REWRITES: dict[Any, Callable[..., Any]] = {
     aten.hardsigmoid.default: hardsigmoid,
     aten.select.int: select,
     aten.unbind.int: unbind,
-    aten.chunk.default: chunk,
+    aten.split_with_sizes.default: split,
     aten.squeeze.dim: squeeze,
     aten.unsqueeze.default: unsqueeze,
 }

@@ -125,7 +125,8 @@ def open_session(
     outputs = [tensor["name"] for tensor in entry["outputs"]]
 
     def compute(values: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return session.run(outputs, dict(zip(inputs, values, strict=True)))
+        found = session.run(outputs, dict(zip(inputs, values, strict=True)))
+        return cast(list[np.ndarray], found)
 
     return compute
 

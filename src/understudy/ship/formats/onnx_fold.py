@@ -160,7 +160,7 @@ def initializer(model: ir.Model, name: str, content: np.ndarray) -> ir.Value:
     while name in known:
         name += "_"
     tensor = ir.tensor(np.ascontiguousarray(content, dtype=np.float32), name=name)
-    value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype),
+    value = ir.Value(name=name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype),
                      const_value=tensor)  # fmt: skip
     known[name] = value
     return value
@@ -207,7 +207,8 @@ def _set_conv(model: ir.Model, conv: ir.Node, weight: np.ndarray, bias: np.ndarr
         content = np.asarray(content, np.float32)
         name = f"{given.name}_folded_{part}"
         known = model.graph.initializers.get(name)
-        same = known is not None and np.array_equal(constant(known), content)
+        held = constant(known)
+        same = held is not None and np.array_equal(held, content)
         conv.replace_input_with(place, known if same else initializer(model, name, content))
 
 

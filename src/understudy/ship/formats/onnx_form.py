@@ -76,6 +76,10 @@ def join(encoder: onnx.ModelProto, head: onnx.ModelProto, form: str) -> onnx.Mod
     del first.graph.value_info[:], last.graph.value_info[:]
     joined = compose.merge_models(first, last, io_map=[(features, "features")])
     del joined.metadata_props[:]
+    versions = {one.domain: one.version for one in joined.opset_import}
+    del joined.opset_import[:]  # quantisers take no domain that is named twice
+    for domain, version in versions.items():
+        joined.opset_import.add(domain=domain, version=version)
     joined.graph.name = "clip"
     return joined
 

@@ -51,7 +51,8 @@ def _worked_out(module: nn.Module) -> nn.Module:
 
     `remove_parametrizations` would change the class, which a copy shares with its original.
     """
-    plain = cast(Any, type(module).__bases__[0].__new__(type(module).__bases__[0]))
+    kind: Any = type(module).__bases__[0]
+    plain = kind.__new__(kind)
     plain.__dict__ = module.__dict__ | {
         "_parameters": dict(module._parameters),
         "_modules": {key: one for key, one in module._modules.items() if key != "parametrizations"},
