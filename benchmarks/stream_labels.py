@@ -84,7 +84,7 @@ def measure(run: Run, split: str, repeats: int, steps: Sequence[float]) -> list[
     random.Random(0).shuffle(order)
     groups = [manifest.records[row].group for row in order]
     model = StreamModel(run)
-    threshold = unknown_threshold(run, model.model)
+    threshold = unknown_threshold(run, run.load_model())
     half_s = run.data["clip_seconds"] / 2
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "joined.mp4"

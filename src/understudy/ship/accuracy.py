@@ -32,8 +32,11 @@ def accuracy_of_artifact(artifact: Artifact) -> Accuracy | None:
     """What quantising measured; without INT8 that of the run around the artifact, whose outputs it
     gives, as its parity says. None where neither is there."""
     contract = artifact.contract
-    if contract["precision"] == "int8":
-        return None
+    report = artifact.int8 or {"split": "", "graphs": {}}
+    table = report["graphs"].get("clip")
+    if table is not None and table["chosen"] != "fp32":
+        row = next(row for row in table["rows"] if row["recipe"] == table["chosen"])
+        return Accuracy(row["top1"], row["top1_low"], row["top1_high"], row["n"], report["split"])
     run = Run(artifact.path.resolve().parent.parent)
     if run.name != contract["run"] or not (run.path / "recipe.yaml").is_file():
         return None

@@ -27,15 +27,15 @@ from understudy.ship.formats.quiet import quiet
 from understudy.ship.graphs import Graph, TensorSpec
 from understudy.types import parameter_count
 
-TITLE = "Core ML"
-SUFFIX = ".mlpackage"
+TITLE: str = "Core ML"
+SUFFIX: str = ".mlpackage"
 EXTRA: str | None = "coreml"
 MODULES: tuple[str, ...] = ("coremltools",)
 LIBRARIES: tuple[str, ...] = ("coremltools",)
-PLATFORMS = "it converts on Linux x86-64 and macOS, and runs on Apple devices"
-ANY_BATCH = False
-PRECISION = "fp16"
-RUNS_HERE = False
+PLATFORMS: str = "it converts on Linux x86-64 and macOS, and runs on Apple devices"
+ANY_BATCH: bool = False
+PRECISION: str = "fp16"
+RUNS_HERE: bool = False
 
 DEPLOYMENT_TARGET = "iOS16"
 SPECIFICATION_VERSION = 7

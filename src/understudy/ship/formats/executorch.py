@@ -19,15 +19,15 @@ from understudy.ship.graphs import Graph
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-TITLE = "ExecuTorch"
-SUFFIX = ".pte"
+TITLE: str = "ExecuTorch"
+SUFFIX: str = ".pte"
 EXTRA: str | None = "executorch"
 MODULES: tuple[str, ...] = ("executorch",)
 LIBRARIES: tuple[str, ...] = ("executorch",)
-PLATFORMS = "Linux x86-64 and macOS"
-ANY_BATCH = False
-PRECISION = "fp32"
-RUNS_HERE = True
+PLATFORMS: str = "Linux x86-64 and macOS"
+ANY_BATCH: bool = False
+PRECISION: str = "fp32"
+RUNS_HERE: bool = True
 
 METHOD = "forward"
 

@@ -20,15 +20,15 @@ from understudy.ship.formats.litert_rewrites import convertible, rewritten
 from understudy.ship.formats.quiet import quiet, quiet_native
 from understudy.ship.graphs import Graph
 
-TITLE = "LiteRT"
-SUFFIX = ".tflite"
+TITLE: str = "LiteRT"
+SUFFIX: str = ".tflite"
 EXTRA: str | None = "litert"
 MODULES: tuple[str, ...] = ("ai_edge_litert", "litert_torch")
 LIBRARIES: tuple[str, ...] = ("ai-edge-litert", "litert-torch")
-PLATFORMS = "Linux x86-64 and macOS"
-ANY_BATCH = False
-PRECISION = "fp32"
-RUNS_HERE = True
+PLATFORMS: str = "Linux x86-64 and macOS"
+ANY_BATCH: bool = False
+PRECISION: str = "fp32"
+RUNS_HERE: bool = True
 
 SIGNATURE = "serving_default"
 

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     import onnxruntime
 
-TITLE = "ONNX Runtime"
-SUFFIX = ".onnx"
+TITLE: str = "ONNX Runtime"
+SUFFIX: str = ".onnx"
 EXTRA: str | None = None
 MODULES: tuple[str, ...] = ("onnx", "onnxruntime", "onnxscript")
 LIBRARIES: tuple[str, ...] = ("onnx", "onnxruntime", "onnxscript")
-PLATFORMS = "everywhere"
-ANY_BATCH = True
-PRECISION = "fp32"
-RUNS_HERE = True
+PLATFORMS: str = "everywhere"
+ANY_BATCH: bool = True
+PRECISION: str = "fp32"
+RUNS_HERE: bool = True
 
 
 def export(graph: Graph, path: Path) -> dict[str, Any]:

@@ -160,8 +160,8 @@ def initializer(model: ir.Model, name: str, content: np.ndarray) -> ir.Value:
     while name in known:
         name += "_"
     tensor = ir.tensor(np.ascontiguousarray(content, dtype=np.float32), name=name)
-    value = ir.Value(name=name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype),
-                     const_value=tensor)  # fmt: skip
+    kind, shape = ir.TensorType(tensor.dtype), ir.Shape(tensor.shape.numpy())
+    value = ir.Value(name=name, shape=shape, type=kind, const_value=tensor)
     known[name] = value
     return value
 
