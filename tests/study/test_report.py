@@ -295,7 +295,14 @@ def test_exports_benchmarks_and_other_evaluations_are_shown(new_run: NewRun) -> 
     metrics["top1"] |= {"value": 0.4321, "low": 0.4, "high": 0.5}
     write_json(other / "metrics.json", metrics)
     page = page_of(run)
-    assert "onnx model.onnx 6 × 64 px 4.1e-07 100% of 24" in page.text
+    assert "ONNX Runtime a clip 11.0 MB fp32 4.1e-07 100% of 24 7.10 ms" in page.text
+    # What ships after quantising is what is compared, and nothing was timed.
+    step = "ONNX Runtime a new frame 10.9 MB int8 (dynamic) 2.3e-02 98% of 256 not measured"
+    assert step in page.text
+    assert "INT8 in ONNX Runtime, a new frame: dynamic with 0.61" in page.text
+    assert "dynamic -0.4 +0.0 – +0.0 0.61 1.00 – 1.00 0.30" in page.text
+    assert "static min-max it holds nothing to quantise" in page.text
+    assert "Not exported: LiteRT (" in page.text
     timed = "first (onnx) artifact clip 1 7.10 ms 7.90 ms 1.00 0.98 – 1.02 – 11.0 MB 0.47"
     assert timed in page.text
     assert "street-test 8 43.2% 40.0% – 50.0%" in page.text
