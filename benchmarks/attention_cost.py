@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from understudy.models import create_model
 from understudy.recipe import Train
+from understudy.ship.bench.subjects import natural_clips
 from understudy.ship.macs import count_macs
-from understudy.ship.subjects import natural_clips
 from understudy.types import Recognizer, parameter_count
 
 ROUNDS, BATCH, CLASSES = 40, 32, 10

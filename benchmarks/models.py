@@ -24,8 +24,8 @@ from torch import Tensor
 
 from understudy.models import create_model, list_models
 from understudy.ship.bench import where_and_when
+from understudy.ship.bench.subjects import natural_clips
 from understudy.ship.macs import count_macs
-from understudy.ship.subjects import natural_clips
 from understudy.types import Output, Recognizer, State, StreamingRecognizer, parameter_count
 
 REFERENCE, CLASSES, FRAMES = "mobilevit-xxs", 10, 8

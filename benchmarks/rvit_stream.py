@@ -41,7 +41,7 @@ from understudy.models.linear_attention import linear_attention
 from understudy.models.recurrent import RecurrentRecognizer
 from understudy.models.rvit import Attention, AttentionGate
 from understudy.ship.bench import where_and_when
-from understudy.ship.subjects import natural_clips
+from understudy.ship.bench.subjects import natural_clips
 
 MODELS = ("rvit", "rvit-image")
 FRAMES = (16, 1024)

@@ -27,11 +27,11 @@ import numpy as np
 import torch
 
 from understudy.ship.bench import where_and_when
+from understudy.ship.bench.peers import create_peer
+from understudy.ship.bench.subjects import natural_clips
+from understudy.ship.bench.timing import interleave, ratio_interval, round_medians
 from understudy.ship.formats import onnx
 from understudy.ship.graphs import Graph, graphs_of
-from understudy.ship.peers import create_peer
-from understudy.ship.subjects import natural_clips
-from understudy.ship.timing import interleave, ratio_interval, round_medians
 from understudy.types import parameter_count
 
 FRAMES, SIZE = 8, 224

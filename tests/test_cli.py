@@ -24,7 +24,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from understudy import cli
-from understudy.ship.first_use import FirstUse
+from understudy.ship.bench.first_use import FirstUse
 from understudy.teach import progress
 
 COLOURS = {"amber": (220, 150, 20), "blue": (30, 40, 200)}

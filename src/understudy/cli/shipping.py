@@ -113,8 +113,8 @@ def bench(
     """
     from understudy.ship.bench import bench as bench_subjects
     from understudy.ship.bench import keep_rows
-    from understudy.ship.bench_table import bench_lines, write_bench_csv
-    from understudy.ship.lineup import lineup
+    from understudy.ship.bench.lineup import lineup
+    from understudy.ship.bench.table import bench_lines, write_bench_csv
     from understudy.study.pareto import check_plot_path, draw_pareto, save_plot
 
     if plot is not None:

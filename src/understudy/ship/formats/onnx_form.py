@@ -16,8 +16,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from understudy.models.frames import FramesRecognizer
+from understudy.ship.bench.peers import PicturePeer
 from understudy.ship.graphs import Graph
-from understudy.ship.peers import PicturePeer
 
 if TYPE_CHECKING:
     import onnx

@@ -14,6 +14,7 @@ from typing import Any
 
 from understudy.run import Run, read_json, write_json
 from understudy.ship.artifact import sha256, size_bytes
+from understudy.ship.bench.machine import where_and_when
 from understudy.ship.clips import open_split
 from understudy.ship.contract import frames_taken
 from understudy.ship.formats import FORMATS, Format
@@ -22,7 +23,6 @@ from understudy.ship.int8 import Recipe, Unsuitable, recipes_of
 from understudy.ship.int8.calibration import calibration_inputs
 from understudy.ship.int8.choice import FP32, choose
 from understudy.ship.int8.measure import MOST_CLIPS, Candidate, Clips, first_line, measure_graph
-from understudy.ship.machine import where_and_when
 
 SCRATCH = "int8.partial"
 

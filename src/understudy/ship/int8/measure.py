@@ -16,11 +16,11 @@ from understudy.data.loader import Sample
 from understudy.data.manifest import labels_of
 from understudy.errors import UserError
 from understudy.judge.statistics import paired_difference, proportion_interval
+from understudy.ship.bench.timing import interleave, ratio_interval, round_medians
 from understudy.ship.clips import Split
 from understudy.ship.formats import Session
 from understudy.ship.int8.choice import FP32
 from understudy.ship.int8.feeding import begin_inputs, clip_inputs, logits_of, step_inputs
-from understudy.ship.timing import interleave, ratio_interval, round_medians
 from understudy.types import Skipped
 
 MOST_CLIPS = 400

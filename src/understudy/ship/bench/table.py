@@ -8,8 +8,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from understudy.errors import UserError
-from understudy.ship.bench import BenchRow
-from understudy.ship.machine import where_and_when
+from understudy.ship.bench.machine import where_and_when
+from understudy.ship.bench.measure import BenchRow
 
 _NOTHING = "-"
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from understudy.run import Run
-from understudy.ship.accuracy import Accuracy, accuracy_of_artifact, accuracy_of_run
 from understudy.ship.artifact import Artifact, load_artifact
+from understudy.ship.bench.accuracy import Accuracy, accuracy_of_artifact, accuracy_of_run
 from understudy.ship.contract import frames_taken
 from understudy.ship.macs import count_macs
 from understudy.types import Recognizer, State, StreamingRecognizer, parameter_count

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from understudy.ship.timing import (
+from understudy.ship.bench.timing import (
     CALLS_PER_TURN,
     FEWEST_ROUNDS,
     interleave,

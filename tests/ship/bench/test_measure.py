@@ -13,12 +13,10 @@ from torch import Tensor, nn
 from understudy.errors import UserError
 from understudy.run import Run, read_json, write_json
 from understudy.ship import Artifact
-from understudy.ship.accuracy import Accuracy, accuracy_of_artifact, accuracy_of_run
 from understudy.ship.bench import BenchRow, bench, bench_run, keep_rows
-from understudy.ship.bench_table import bench_lines, write_bench_csv
-from understudy.ship.first_use import first_use
-from understudy.ship.macs import count_macs
-from understudy.ship.subjects import (
+from understudy.ship.bench.accuracy import Accuracy, accuracy_of_artifact, accuracy_of_run
+from understudy.ship.bench.first_use import first_use
+from understudy.ship.bench.subjects import (
     natural_clips,
     reading,
     subject_of_artifact,
@@ -26,6 +24,8 @@ from understudy.ship.subjects import (
     subject_of_run,
     told_apart,
 )
+from understudy.ship.bench.table import bench_lines, write_bench_csv
+from understudy.ship.macs import count_macs
 from understudy.types import Output, Recognizer, State, StreamingRecognizer
 
 

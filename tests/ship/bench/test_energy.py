@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from understudy.ship.energy import energy_per_call, find_meter
+from understudy.ship.bench.energy import energy_per_call, find_meter
 
 RANGE = 1_000_000
 

@@ -23,12 +23,8 @@ from understudy.ship.artifact import (
     load_artifact,
     open_artifact,
 )
-from understudy.ship.export import write_graphs
-from understudy.ship.formats import find_format
-from understudy.ship.parity import compare, explain
-from understudy.ship.peers import PREFIXES, create_peer, is_peer, split_peer
-from understudy.ship.probes import Probe
-from understudy.ship.subjects import (
+from understudy.ship.bench.peers import PREFIXES, create_peer, is_peer, split_peer
+from understudy.ship.bench.subjects import (
     Subject,
     natural_clips,
     subject_of_artifact,
@@ -36,6 +32,10 @@ from understudy.ship.subjects import (
     subject_of_run,
     told_apart,
 )
+from understudy.ship.export import write_graphs
+from understudy.ship.formats import find_format
+from understudy.ship.parity import compare, explain
+from understudy.ship.probes import Probe
 from understudy.types import Recognizer, parameter_count
 
 FRAMES, SIZE = 8, 224

@@ -185,7 +185,7 @@ def _calibrate(model: Recognizer, frames: int, size: int) -> None:
 
     A model without any is run as well, so that a size that it cannot take is noticed here.
     """
-    from understudy.ship.subjects import natural_clips
+    from understudy.ship.bench.subjects import natural_clips
 
     norms = [
         module

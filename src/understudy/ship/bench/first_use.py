@@ -4,7 +4,7 @@ The first call is the one that a user waits for: it allocates, plans and touches
 first time. Importing libraries is not counted, so that a runtime isn't charged for PyTorch, with
 which this package feeds it.
 
-python -m understudy.ship.first_use JSON     what `first_use` passes, by name
+python -m understudy.ship.bench.first_use JSON     what `first_use` passes, by name
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from understudy.ship.memory import own_peak_bytes
+from understudy.ship.bench.memory import own_peak_bytes
 
 CALLS = 3
 
@@ -62,7 +62,7 @@ def first_use(
         "threads": threads,
     }
     done = subprocess.run(
-        [sys.executable, "-m", "understudy.ship.first_use", json.dumps(asked)],
+        [sys.executable, "-m", "understudy.ship.bench.first_use", json.dumps(asked)],
         capture_output=True,
         text=True,
         check=False,
@@ -77,7 +77,7 @@ def _use(
 ) -> FirstUse:
     import torch
 
-    from understudy.ship.subjects import natural_clips, reading
+    from understudy.ship.bench.subjects import natural_clips, reading
 
     torch.set_num_threads(threads)
     load = _loader(source, what, frames, size, threads)
@@ -111,7 +111,7 @@ def _loader(
         importlib.import_module("understudy.models")
         return lambda: open_run(place).load_model(*more)
     if kind == "peer":
-        from understudy.ship.peers import create_peer
+        from understudy.ship.bench.peers import create_peer
 
         return lambda: create_peer(place, frames=frames, size=size)
     from understudy.ship.artifact import load_artifact, open_artifact

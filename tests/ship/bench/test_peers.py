@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from understudy.errors import UserError
-from understudy.ship.peers import create_peer, is_peer, split_peer
-from understudy.ship.subjects import natural_clips
+from understudy.ship.bench.peers import create_peer, is_peer, split_peer
+from understudy.ship.bench.subjects import natural_clips
 
 SMALL = [("timm:test_efficientnet", 48), ("torchvision:squeezenet1_1", 48), ("timm:test_vit", 64)]
 

@@ -10,9 +10,9 @@ from understudy.errors import UserError
 from understudy.run import Run
 from understudy.ship import Artifact
 from understudy.ship.bench import bench
-from understudy.ship.lineup import FRAMES, SIZE, lineup
-from understudy.ship.peers import create_peer
-from understudy.ship.subjects import natural_clips
+from understudy.ship.bench.lineup import FRAMES, SIZE, lineup
+from understudy.ship.bench.peers import create_peer
+from understudy.ship.bench.subjects import natural_clips
 
 PEER = "timm:test_efficientnet"
 

@@ -16,31 +16,17 @@ import torch
 from understudy.errors import UserError
 from understudy.run import Run, write_json
 from understudy.ship.artifact import Artifact
-from understudy.ship.energy import energy_per_call, find_meter
-from understudy.ship.first_use import FirstUse, first_use
-from understudy.ship.machine import cores, where_and_when
-from understudy.ship.subjects import (
+from understudy.ship.bench.energy import energy_per_call, find_meter
+from understudy.ship.bench.first_use import FirstUse, first_use
+from understudy.ship.bench.machine import cores, where_and_when
+from understudy.ship.bench.subjects import (
     Subject,
     natural_clips,
     reading,
     subject_of_artifact,
-    subject_of_model,
     subject_of_run,
 )
-from understudy.ship.timing import FEWEST_ROUNDS, interleave, ratio_interval, round_medians
-
-__all__ = [
-    "BenchRow",
-    "Subject",
-    "bench",
-    "bench_run",
-    "cores",
-    "keep_rows",
-    "subject_of_artifact",
-    "subject_of_model",
-    "subject_of_run",
-    "where_and_when",
-]
+from understudy.ship.bench.timing import FEWEST_ROUNDS, interleave, ratio_interval, round_medians
 
 ENERGY_ROUNDS = 3
 BUDGET_S = 120.0
