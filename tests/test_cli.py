@@ -139,8 +139,8 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     with pytest.MonkeyPatch.context() as patch:
         # Peak memory takes a process for each subject; the tests of bench start them.
         used = FirstUse(load_ms=12.5, first_call_ms=6.25, peak_rss_mb=1234.0)
-        patch.setattr("understudy.ship.bench.first_use", lambda *_, **__: used)
-        patch.setattr("understudy.ship.bench.cores", lambda: 1)
+        patch.setattr("understudy.ship.bench.measure.first_use", lambda *_, **__: used)
+        patch.setattr("understudy.ship.bench.measure.cores", lambda: 1)
         said = {name: understudy(folder, *words) for name, words in commands.items()}
     return Job(folder, said)
 

@@ -84,10 +84,11 @@ def predict_stream(
     _check_seconds("--reconnect", reconnect_s)
     reconnect_s = RECONNECT_S if reconnect_s is None else reconnect_s
     threshold = None if unknown is None else checked_threshold(unknown, "--unknown")
+    run = None if _is_artifact(place) else open_run(place)
     device = find_camera(camera) if camera is not None else None
     if device is None:
         _refuse_unreadable(files[0])
-    if _is_artifact(place):
+    if run is None:
         exported = load_artifact(place)
         model = StreamModel(exported)
         if threshold is None:
@@ -97,7 +98,6 @@ def predict_stream(
                  "one: --unknown 0.5")  # fmt: skip
             threshold = 0.0
     else:
-        run = open_run(place)
         model = StreamModel(run, checkpoint=checkpoint)
         if threshold is None:
             recognizer = cast(Recognizer, model.model)

@@ -72,7 +72,7 @@ def run_demo(
     write_json(taught.path / "bench.json", [asdict(row) for row in rows])
     page = write_report(taught)
 
-    console.print(_closing_table(runs, metrics, rows, artifact.path))
+    console.print(_closing_table(runs, metrics, rows))
     console.print(_verdict(comparison))
     console.print(f"{time.perf_counter() - started:.0f} s in all. The page: {page}")
     return page
@@ -101,9 +101,7 @@ def _train(recipe: str, path: Path, overrides: tuple[str, ...]) -> Run:
     )
 
 
-def _closing_table(
-    runs: dict[str, Run], metrics: dict[str, Any], rows: list[BenchRow], artifact: Path
-) -> Table:
+def _closing_table(runs: dict[str, Run], metrics: dict[str, Any], rows: list[BenchRow]) -> Table:
     n = next(iter(metrics.values()))["n"]
     table = Table(title=f"{n} test clips of unseen actors, 1 thread", title_justify="left")
     for column in ("", "top-1 [95% interval]", "parameters", "size", "per clip (p95)"):
@@ -120,14 +118,15 @@ def _closing_table(
             _megabytes(run.checkpoint_path().stat().st_size),
             _milliseconds(row),
         )
-    exported = next((row for row in clips if row.kind != "run"), None)
-    table.add_row(
-        "student, taught, ONNX",
-        "as the run",
-        "",
-        _megabytes(sum(file.stat().st_size for file in artifact.glob("*.onnx"))),
-        _milliseconds(exported),
-    )
+    exported = [row for row in rows if row.threads == 1 and row.kind == "artifact"]
+    for row in exported:
+        table.add_row(
+            "student, taught, ONNX" if row.what == "clip" else "  per new frame of a stream",
+            "as the run" if row.what == "clip" else "",
+            "",
+            _megabytes(row.file_bytes or 0),
+            _milliseconds(row),
+        )
     return table
 
 
