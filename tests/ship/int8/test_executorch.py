@@ -35,7 +35,11 @@ def float_file(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "name",
-    ["static", pytest.param("static, convolutions only", marks=pytest.mark.slow), "dynamic"],
+    [
+        pytest.param("static", marks=pytest.mark.slow),
+        pytest.param("static, convolutions only", marks=pytest.mark.slow),
+        "dynamic",
+    ],
 )
 def test_an_int8_file_takes_and_gives_what_the_float_file_does(
     name: str, graph: Graph, float_file: Path, tmp_path: Path

@@ -154,7 +154,7 @@ def _peer(spec: str, frames: int, size: int, folder: Path) -> Subject:
     if form is None:
         source = ("peer", name)
         return subject_of_model(spec, model, frames=frames, size=size, kind="peer", source=source)
-    artifact = _export_peer(spec, model, form, frames, folder)
+    artifact = export_peer(spec, model, form, frames, folder)
     # The model again, in case exporting changed the one in memory.
     again = create_peer(name, frames=frames, size=size)
     clips, lengths = natural_clips(1, frames, size), torch.tensor([frames])
@@ -165,7 +165,7 @@ def _peer(spec: str, frames: int, size: int, folder: Path) -> Subject:
     return replace(subject_of_artifact(artifact), name=spec, kind="peer")
 
 
-def _export_peer(spec: str, model: Recognizer, form: str, frames: int, folder: Path) -> Artifact:
+def export_peer(spec: str, model: Recognizer, form: str, frames: int, folder: Path) -> Artifact:
     """An artifact with as much of a contract as timing needs."""
     module = find_format(form)
     folder.mkdir()
