@@ -2,10 +2,10 @@
 
     python benchmarks/formats.py [--models NAME ...] [--formats onnx litert executorch]
 
-Each model of `list_models()` at its defaults with 15 classes, on clips of 8 frames of 224 pixels or
-of what it needs. Weights are random, batch statistics are those of pictures. Every export reads
+Each model of `list_models()` at its defaults with 15 classes, on clips of 8 frames or of as many as
+it needs. Weights are random, batch statistics are those of pictures. Every export reads
 clips of pictures, noise and black, one of them with a single true frame, and steps through a stream
-of 64 such frames, beside PyTorch; a difference is the largest of the logits or embeddings as a
+of 32 such frames, beside PyTorch; a difference is the largest of the logits or embeddings as a
 share of the largest value or of 1. Then PyTorch and all exports take turns, one thread; ratios are
 to PyTorch on the same graph (95%: bootstrap over rounds, kept in pairs).
 Writes results/formats_<date>_<hardware>.csv, a row for each model, format and graph, anew after
@@ -38,7 +38,7 @@ from understudy.ship.parity import compare, compare_streams
 from understudy.ship.probes import awkward_probes, real_probes
 from understudy.types import Recognizer, StreamingRecognizer
 
-FRAMES, SIZE, STREAM_FRAMES = 8, 224, 64
+FRAMES, STREAM_FRAMES, BUDGET_S = 8, 32, 60.0
 
 Row = dict[str, Any]
 
@@ -85,7 +85,9 @@ def measure(name: str, formats: list[str], rounds: int, seconds: float) -> list[
             for runtime, one in subjects.items()
         ]
         with torch.inference_mode():
-            turns = interleave([call for *_, call in timed], rounds=rounds, seconds=seconds)
+            turns = interleave(
+                [call for *_, call in timed], rounds=rounds, seconds=seconds, budget_s=BUDGET_S
+            )
     medians = [round_medians(one) for one in turns]
     base = {graph: m for (graph, who, _), m in zip(timed, medians, strict=True) if who == "torch"}
     found = []
@@ -105,8 +107,7 @@ def clip_shape(name: str) -> tuple[int, int]:
     """Frames and size of the clips that a model reads here: those it was made for."""
     with torch.random.fork_rng(devices=[]):
         model = create_model(name, 2)
-    needed = model.clip_frames
-    return needed or FRAMES, SIZE if needed is None else model.input_size
+    return model.clip_frames or FRAMES, model.input_size
 
 
 def differences(model: Recognizer, exported: Any, frames: int, size: int) -> Row:

@@ -24,8 +24,8 @@ import torch
 from understudy.errors import UserError
 from understudy.run import Run, open_run, write_json
 from understudy.ship.bench.machine import where_and_when
-from understudy.ship.contract import build_contract, frames_taken
-from understudy.ship.export import load_for_export, write_graphs
+from understudy.ship.contract import build_contract, frames_taken, load_for_export
+from understudy.ship.export import write_graphs
 from understudy.ship.formats import find_format
 from understudy.ship.int8 import recipes_of
 from understudy.ship.int8.auto import quantise

@@ -6,10 +6,9 @@ FOLDER is that of sign_digits.py: ten hand signs of 218 people, no person in two
 student of 64 pixels learns from a teacher and then goes on in two ways, from its best epoch, with
 the same clips, teacher, learning rate and number of epochs: `understudy train --qat` (qat), and the
 same with `train.qat=false` (longer), so that what more training gives is not taken for what the
-rounding gives. Each is exported to ONNX and quantised by ONNX Runtime's static recipe (QDQ, uint8
-activations, int8 weights per channel, Conv, MatMul and Gemm), its ranges from 96 training pictures,
-by the smallest and largest value and by the 99.99th percentile. Prints a Markdown table and writes
-results/qat_<date>.csv. Runs that are there are kept.
+rounding gives. Each is exported to ONNX and quantised as `understudy export --int8` does in its
+static ways, its ranges from 96 training pictures by extremes and by percentile. Prints a Markdown
+table and writes results/qat_<date>.csv. Runs that are there are kept.
 """
 
 from __future__ import annotations
@@ -19,35 +18,35 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import torch
 import yaml
-from onnxruntime import quantization
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor
 
 from sign_digits import student_job, teacher_job
 from table import Job, Pooled, difference, parse_arguments, run_jobs
-from understudy.data.loader import make_loader
 from understudy.data.manifest import complete_splits
-from understudy.data.sources import read_manifest, write_manifest
+from understudy.data.sources import write_manifest
 from understudy.data.sources.folder import from_folder
 from understudy.judge.evaluate import predict_own_split
 from understudy.judge.predictions import Predictions, read_predictions
 from understudy.recipe import dump_recipe
 from understudy.run import Run, open_run
 from understudy.ship.bench import where_and_when
+from understudy.ship.contract import load_for_export
+from understudy.ship.export import write_graphs
 from understudy.ship.formats import onnx
-from understudy.ship.graphs import clip_graph
+from understudy.ship.graphs import graphs_of
+from understudy.ship.int8.calibration import calibration_inputs
+from understudy.ship.int8.onnx import RECIPES
 from understudy.teach.qat import qat_recipe
 from understudy.types import Output, Recognizer
 
 MODEL, PIXELS, CALIBRATION = "mobilevit-xxs", 64, 96
-Ranges = Literal["MinMax", "Percentile"]
-RANGES: tuple[Ranges, ...] = ("MinMax", "Percentile")
+RANGES = ("min-max", "percentile")
 FURTHER = {"longer": "train.qat=false", "qat": "train.qat=true"}
 
 
@@ -107,49 +106,18 @@ def pool(arm: str, runs: list[Run]) -> dict[str, Pooled]:
     }
 
 
-def quantised(run: Run, folder: Path) -> dict[Ranges, Recognizer]:
+def quantised(run: Run, folder: Path) -> dict[str, Recognizer]:
     """The run's best checkpoint as INT8, once for each way to choose ranges."""
-    model = run.load_model()
-    graph = clip_graph(model, 1)
-    onnx.export(graph, folder / "clip.onnx")
-    quant_pre_process(str(folder / "clip.onnx"), str(folder / "ready.onnx"))
-    pictures = training_pictures(run)
-    found: dict[Ranges, Recognizer] = {}
+    model = load_for_export(run, "best")
+    [graph] = [one for one in graphs_of(model, 1) if one.kind == "clip"]
+    entry = write_graphs(onnx, model, 1, folder)["clip"]
+    pictures = calibration_inputs(run, graph, entry, frames=1, clips=CALIBRATION)
+    found: dict[str, Recognizer] = {}
     for ranges in RANGES:
         file = folder / f"{ranges}.onnx"
-        quantization.quantize_static(
-            folder / "ready.onnx",
-            file,
-            Reader(pictures),
-            op_types_to_quantize=["Conv", "MatMul", "Gemm"],
-            per_channel=True,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-            calibrate_method=quantization.CalibrationMethod[ranges],
-            extra_options={"CalibPercentile": 99.99},
-        )
+        RECIPES[f"static {ranges}"](graph, folder / entry["file"], entry, pictures, file)
         found[ranges] = OnnxPictures(file, model.input_size)
     return found
-
-
-def training_pictures(run: Run) -> np.ndarray:
-    """(CALIBRATION, 3, S, S) uint8, spread over the training split, as evaluation sees them."""
-    manifest = read_manifest(run.data["manifest"])
-    rows = manifest.rows("train")
-    rows = [rows[place] for place in np.linspace(0, len(rows) - 1, CALIBRATION).astype(int)]
-    loader = make_loader(manifest, run.recipe.data, rows, batch_size=CALIBRATION)
-    return np.concatenate([batch.frames[:, 0].numpy() for batch in loader])
-
-
-class Reader(quantization.CalibrationDataReader):
-    """Hands out one picture at a time."""
-
-    def __init__(self, pictures: np.ndarray) -> None:
-        self.left = iter(pictures[:, None])
-
-    def get_next(self) -> Any:
-        picture = next(self.left, None)
-        return None if picture is None else {"frames": picture}
 
 
 class OnnxPictures(Recognizer):

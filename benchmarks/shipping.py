@@ -1,29 +1,33 @@
 """What shipping is worth: students, in their runtime, beside the CLIP tower that teaches them.
 
-    python benchmarks/shipping.py [--rounds 15] [--seconds 0.3]
+    python benchmarks/shipping.py [--rounds 15] [--seconds 0.3] [--profile]
 
 One run, one thread, clips of 8 frames of 224 pixels: the image tower of CLIP ViT-B/32, and three
 students with 15 classes, each as exported to ONNX and in PyTorch; and the step graphs of the
 students, which read one new frame of a stream. Weights are random: time does not depend on them.
 All take turns, so that a machine that slows down slows all of them. Ratios are to the exported
 tower; those of a step, also to the same student's clip graph. 95% intervals: bootstrap over rounds,
-kept in pairs. Writes results/shipping_<date>_<hardware>.csv.
+kept in pairs. Writes results/shipping_<date>_<hardware>.csv. --profile: instead, what each kind of
+operator takes in the students' graphs; those of a Scan are counted inside it and as `Scan`.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import re
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import torch
 
 from understudy.ship.bench import where_and_when
@@ -38,6 +42,8 @@ FRAMES, SIZE = 8, 224
 TOWER = "clip:ViT-B-32"
 STUDENTS = ("model:mobilenetv3", "model:mobilenetv4", "model:mobilevit-xxs")
 
+PROFILED_CALLS = 60
+
 Call = Callable[[], Any]
 
 
@@ -46,8 +52,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.3, help="of each turn")
     parser.add_argument("--out", type=Path, default=Path("results"))
+    parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if arguments.profile:
+        for spec in STUDENTS:
+            profile(spec)
+        return
     rows, calls = [], []
     with tempfile.TemporaryDirectory() as folder:
         for spec in (TOWER, *STUDENTS):
@@ -98,6 +109,32 @@ def export(graph: Graph, path: Path, values: list[torch.Tensor]) -> tuple[Call, 
     notes = {key: notes.get(key, "") for key in ("form", "form_ratio")}
     facts = {"difference": float(f"{difference:.2g}"), "file_bytes": path.stat().st_size}
     return partial(session, arrays), notes | facts
+
+
+def profile(spec: str) -> None:
+    """Print the milliseconds of each kind of operator in a call, the dearest first."""
+    for graph in graphs_of(create_peer(spec, frames=FRAMES, size=SIZE), FRAMES):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "graph.onnx"
+            onnx.export(graph, path)
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = 1
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / "profile")
+            session = onnxruntime.InferenceSession(path, options)
+            names = [tensor.name for tensor in session.get_inputs()]
+            values = dict(zip(names, (one.numpy() for one in inputs_of(graph)), strict=True))
+            for _ in range(PROFILED_CALLS):
+                session.run(None, values)
+            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        spent: Counter[str] = Counter()
+        for event in events:
+            if event["name"] == "model_run":
+                spent["all"] += event["dur"]
+            elif event["name"].endswith("_kernel_time"):
+                spent[event["args"]["op_name"]] += event["dur"]
+        each = (f"{kind} {us / PROFILED_CALLS / 1e3:.2f}" for kind, us in spent.most_common(12))
+        print(f"{spec} {graph.kind}, ms: {', '.join(each)}")
 
 
 def inputs_of(graph: Graph) -> list[torch.Tensor]:

@@ -481,7 +481,7 @@ MISTAKES = [
     ("export 'runs/my small'", "exports/onnx is there already. Replace it with --overwrite"),
     (
         "export runs/average --out clips --overwrite",
-        "clips is no artifact and will not be replaced",
+        "clips is there already, is no artifact and will not be replaced",
     ),
     ("export runs/average --out notes.txt/onnx", "notes.txt/onnx.* cannot be written: .*--out"),
     ("bench 'runs/my small' --rounds 1", "A benchmark needs 3 rounds.*given: 1"),

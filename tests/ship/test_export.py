@@ -255,7 +255,9 @@ def test_an_existing_artifact_is_kept_unless_told(
         export_run(run, out=copy, overwrite=True)
     assert json.loads((copy / "contract.json").read_text()) == {"old": True}
     monkeypatch.setattr(onnx_format, "export", copying(artifact))
-    assert export_run(run, out=copy, overwrite=True).contract["run"] == run.name
+    outside = export_run(run, out=copy, overwrite=True)
+    assert outside.contract["run"] == run.name
+    assert outside.latency is not None, "it lies beside an artifact that is not in its run, too"
 
 
 def test_an_unknown_format_names_the_nearest(run: Run) -> None:

@@ -52,6 +52,10 @@ def export(
         wanted = list(FORMATS)
     opened = open_run(run)
     publish = push_to_hub is not None
+    if push_to_hub is not None:
+        from understudy.ship.hub import check_name
+
+        check_name(push_to_hub)
     # All of them first: a missing extra should not be found out after the others took minutes.
     places = plan_exports(opened, wanted or ["onnx"], out=out, overwrite=overwrite, keep=publish)
     for name, target in places:

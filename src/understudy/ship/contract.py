@@ -63,6 +63,13 @@ def build_contract(
     }
 
 
+def load_for_export(run: Run, checkpoint: str) -> Recognizer:
+    """The run's model, for pictures of the size that it was trained on."""
+    model = run.load_model(checkpoint)
+    model.input_size = run.recipe.data.size
+    return model
+
+
 def frames_taken(run: Run, model: Recognizer) -> int:
     """T of the artifact: what the model needs, 1 for single pictures, otherwise as in training."""
     if model.clip_frames is not None:

@@ -62,12 +62,15 @@ def refuse_to_lose(target: Path, overwrite: bool) -> None:
     """Only an artifact may be replaced, and only when asked to. Raises UserError otherwise."""
     if not target.exists():
         return
+    if not target.is_dir() or (any(target.iterdir()) and not (target / "contract.json").exists()):
+        raise UserError(
+            f"{target} is there already, is no artifact and will not be replaced. Choose another "
+            "with --out."
+        )
     if not overwrite:
         raise UserError(
             f"{target} is there already. Replace it with --overwrite, or choose another with --out."
         )
-    if not target.is_dir() or (any(target.iterdir()) and not (target / "contract.json").exists()):
-        raise UserError(f"{target} is no artifact and will not be replaced. Choose another --out.")
 
 
 def _replace(draft: Path, target: Path) -> None:

@@ -21,7 +21,7 @@ from understudy.ship.artifact import (
     sha256,
     size_bytes,
 )
-from understudy.ship.contract import build_contract, frames_taken
+from understudy.ship.contract import build_contract, frames_taken, load_for_export
 from understudy.ship.draft import draft_of, refuse_to_lose
 from understudy.ship.formats import Format, find_format
 from understudy.ship.graphs import Graph, graphs_of
@@ -145,13 +145,6 @@ def outcome(artifact: Artifact) -> list[str]:
     if int8 is not None:
         lines += [graph["sentence"] for graph in int8["graphs"].values()]
     return lines
-
-
-def load_for_export(run: Run, checkpoint: str) -> Recognizer:
-    """The run's model, for pictures of the size that it was trained on."""
-    model = run.load_model(checkpoint)
-    model.input_size = run.recipe.data.size
-    return model
 
 
 def describe_graph(graph: Graph, path: Path) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def push_to_hub(artifact: Artifact, repo: str, *, run: Run | None, private: bool
     Raises UserError for a name that is none, an artifact that is damaged, without a network and
     without the right to write there.
     """
-    _check_name(repo)
+    check_name(repo)
     open_artifact(artifact.path)  # nothing damaged is published
     runtime = artifact.contract["runtime"]
     shared = _hub_folder()
@@ -159,7 +159,7 @@ def _split(name: str) -> tuple[str, str | None]:
     """OWNER/NAME/FORMAT into OWNER/NAME and FORMAT, or None."""
     parts = name.split("/")
     repo = "/".join(parts[:2])
-    _check_name(repo)
+    check_name(repo)
     if len(parts) > 3 or (len(parts) == 3 and parts[2] not in FORMATS):
         raise UserError(
             f"{name} is no model: give OWNER/NAME, or OWNER/NAME/FORMAT with one of "
@@ -168,7 +168,8 @@ def _split(name: str) -> tuple[str, str | None]:
     return repo, parts[2] if len(parts) == 3 else None
 
 
-def _check_name(repo: str) -> None:
+def check_name(repo: str) -> None:
+    """Raises UserError for what is no OWNER/NAME."""
     if not _NAME.fullmatch(repo):
         raise UserError(f"{repo} is no name of a model: give OWNER/NAME.")
 

@@ -11,7 +11,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 _RAN = {
     "onnx": "The Python and JavaScript below are executed by the tests of understudy as they "
-    "stand here; Kotlin and Swift are not.",
+    "stand here (JavaScript where Node.js is installed); Kotlin and Swift are not.",
     "litert": "The Python below is executed by the tests of understudy as it stands here; "
     "JavaScript, Kotlin and Swift are not.",
     "executorch": "The Python below is executed by the tests of understudy as it stands here; "

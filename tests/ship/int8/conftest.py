@@ -9,8 +9,8 @@ from understudy.models import create_model
 from understudy.recipe import parse_recipe
 from understudy.run import Run, create_run, save_weights, write_json
 from understudy.ship.clips import open_split, readable
-from understudy.ship.contract import build_contract
-from understudy.ship.export import load_for_export, write_graphs
+from understudy.ship.contract import build_contract, load_for_export
+from understudy.ship.export import write_graphs
 from understudy.ship.formats import FORMATS
 
 CLASSES = ("left", "right", "still")

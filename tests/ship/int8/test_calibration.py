@@ -9,7 +9,7 @@ import torch
 from understudy.data.loader import ClipDataset
 from understudy.errors import UserError
 from understudy.run import Run
-from understudy.ship.export import load_for_export
+from understudy.ship.contract import load_for_export
 from understudy.ship.graphs import graphs_of
 from understudy.ship.int8.calibration import calibration_inputs
 

@@ -142,9 +142,10 @@ def bench_run(
 
     What concerns the run and one artifact is also written to the latency.json beside that.
     """
-    subjects = [subject_of_run(run, checkpoint), *map(subject_of_artifact, artifacts), *others]
-    rows = bench(subjects, **settings)
-    _keep_latency(subjects, rows)
+    first, own = subject_of_run(run, checkpoint), list(map(subject_of_artifact, artifacts))
+    rows = bench([first, *own, *others], **settings)
+    for subject in own:
+        _keep_latency(first, subject, rows)
     return rows
 
 
@@ -154,23 +155,22 @@ def keep_rows(subjects: Sequence[Subject], rows: Sequence[BenchRow]) -> None:
     bench.json in the run holds all rows; latency.json beside each of its artifacts those of the
     run and that artifact.
     """
-    first = subjects[0]
+    first, *others = subjects
     if first.kind != "run" or first.path is None:
         return
     write_json(first.path / "bench.json", [asdict(row) for row in rows])
-    _keep_latency(subjects, rows)
-
-
-def _keep_latency(subjects: Sequence[Subject], rows: Sequence[BenchRow]) -> None:
-    run = subjects[0].path
-    for subject in subjects[1:]:
-        # Ratios are to the run, so they say nothing beside an artifact of another.
-        if subject.kind != "artifact" or subject.path is None or run is None:
+    for subject in others:
+        if subject.kind != "artifact" or subject.path is None:
             continue
-        if run.resolve() in subject.path.resolve().parents:
-            names = (subjects[0].name, subject.name)
-            own = [asdict(row) for row in rows if row.subject in names]
-            write_json(subject.path / "latency.json", where_and_when() | {"rows": own})
+        # Ratios are to the run, so they say nothing beside an artifact of another.
+        if first.path.resolve() in subject.path.resolve().parents:
+            _keep_latency(first, subject, rows)
+
+
+def _keep_latency(run: Subject, artifact: Subject, rows: Sequence[BenchRow]) -> None:
+    assert artifact.path is not None
+    own = [asdict(row) for row in rows if row.subject in (run.name, artifact.name)]
+    write_json(artifact.path / "latency.json", where_and_when() | {"rows": own})
 
 
 def _bench_at(

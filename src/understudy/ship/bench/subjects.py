@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from understudy.run import Run
 from understudy.ship.artifact import Artifact, load_artifact
 from understudy.ship.bench.accuracy import Accuracy, accuracy_of_artifact, accuracy_of_run
-from understudy.ship.contract import frames_taken
+from understudy.ship.contract import frames_taken, load_for_export
 from understudy.ship.macs import count_macs
 from understudy.types import Recognizer, State, StreamingRecognizer, parameter_count
 
@@ -60,8 +60,7 @@ class Subject:
 
 def subject_of_run(run: Run, checkpoint: str = "best") -> Subject:
     """A run's model in PyTorch, on the CPU."""
-    model = run.load_model(checkpoint)
-    model.input_size = run.recipe.data.size
+    model = load_for_export(run, checkpoint)
     return subject_of_model(
         run.name,
         model,

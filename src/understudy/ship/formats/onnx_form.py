@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from understudy.models.frames import FramesRecognizer
-from understudy.ship.bench.peers import PicturePeer
+from understudy.models.picture_peer import PicturePeer
 from understudy.ship.graphs import Graph
 
 if TYPE_CHECKING:

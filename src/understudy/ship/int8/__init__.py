@@ -54,6 +54,6 @@ def recipes_of(format_name: str, ask: str | None = None) -> dict[str, Recipe]:
         known = ("auto", *recipes)
         raise UserError(
             f"{title} knows no way of quantising called {ask!r}.{nearest(ask, known)} "
-            f"Known: {', '.join(known)}."
+            f"Known: {'; '.join(known)}."
         )
     return {ask: recipes[ask]}

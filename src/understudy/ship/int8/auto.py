@@ -16,7 +16,7 @@ from understudy.run import Run, read_json, write_json
 from understudy.ship.artifact import sha256, size_bytes
 from understudy.ship.bench.machine import where_and_when
 from understudy.ship.clips import open_split
-from understudy.ship.contract import frames_taken
+from understudy.ship.contract import frames_taken, load_for_export
 from understudy.ship.formats import FORMATS, Format
 from understudy.ship.graphs import Graph, graphs_of
 from understudy.ship.int8 import Recipe, Unsuitable, recipes_of
@@ -44,7 +44,6 @@ def quantise(
     INT8 is chosen, brings contract.json up to date, writes int8.json and gives its content. Raises
     UserError for an unknown recipe and for clips out of reach.
     """
-    from understudy.ship.export import load_for_export
 
     contract = read_json(draft / "contract.json")
     form = FORMATS[contract["runtime"]]
