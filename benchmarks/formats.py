@@ -8,8 +8,8 @@ clips of pictures, noise and black, one of them with a single true frame, and st
 of 32 such frames, beside PyTorch; a difference is the largest of the logits or embeddings as a
 share of the largest value or of 1. Then PyTorch and all exports take turns, one thread; ratios are
 to PyTorch on the same graph (95%: bootstrap over rounds, kept in pairs).
-Writes results/formats_<date>_<hardware>.csv, a row for each model, format and graph, anew after
-each model.
+Writes results/formats_<date>_<hardware>.csv after each model, a row for each model, format and graph;
+rows of other models that stand in it stay.
 """
 
 from __future__ import annotations
@@ -52,9 +52,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    rows: list[Row] = []
     for name in arguments.models:
-        rows += measure(name, arguments.formats, arguments.rounds, arguments.seconds)
+        rows = measure(name, arguments.formats, arguments.rounds, arguments.seconds)
         write(rows, arguments.rounds, arguments.out)
 
 
@@ -136,14 +135,20 @@ def shorten(value: Any) -> float:
 
 
 def write(rows: list[Row], rounds: int, out: Path) -> None:
+    """Write the rows of one model, in the place of those that it had."""
     context = where_and_when() | {"threads": 1, "rounds": rounds}
     hardware = re.sub(r"[^a-z0-9]+", "-", str(context["hardware"]).lower()).strip("-")
-    names = list(dict.fromkeys(key for row in rows for key in row))
     path = out / f"formats_{time.strftime('%Y-%m-%d')}_{hardware}.csv"
+    others: list[Row] = []
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as file:
+            others = [row for row in csv.DictReader(file) if row["model"] != rows[0]["model"]]
+    rows = sorted(others + [row | context for row in rows], key=lambda row: row["model"])
+    names = list(dict.fromkeys(key for row in rows for key in row))
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*names, *context], restval="")
+        writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
-        writer.writerows(row | context for row in rows)
+        writer.writerows(rows)
 
 
 if __name__ == "__main__":
