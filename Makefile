@@ -24,7 +24,7 @@ test: setup
 	$(BIN)/pytest
 
 slow: setup
-	$(BIN)/pytest -m slow --timeout 900
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --timeout 900 --numprocesses 2
 
 real: setup
 	$(BIN)/pytest -m real --timeout 900

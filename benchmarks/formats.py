@@ -3,13 +3,13 @@
     python benchmarks/formats.py [--models NAME ...] [--formats onnx litert executorch]
 
 Each model of `list_models()` at its defaults with 15 classes, on clips of 8 frames or of as many as
-it needs. Weights are random, batch statistics are those of pictures. Every export reads
-clips of pictures, noise and black, one of them with a single true frame, and steps through a stream
-of 32 such frames, beside PyTorch; a difference is the largest of the logits or embeddings as a
-share of the largest value or of 1. Then PyTorch and all exports take turns, one thread; ratios are
-to PyTorch on the same graph (95%: bootstrap over rounds, kept in pairs).
-Writes results/formats_<date>_<hardware>.csv after each model, a row for each model, format and graph;
-rows of other models that stand in it stay.
+it needs. Weights are random, batch statistics are those of pictures. Every export reads clips of
+pictures, noise and black, one of them with a single true frame, and steps through a stream of 32
+such frames, beside PyTorch; a difference is the largest of the logits or embeddings as a share of
+the largest value or of 1. Then PyTorch and all exports take turns, one thread; ratios are to
+PyTorch on the same graph (95%: bootstrap over rounds, kept in pairs).
+Writes results/formats_<date>_<hardware>.csv after each model, a row for each of its formats and
+graphs; rows of other models that stand in it stay.
 """
 
 from __future__ import annotations

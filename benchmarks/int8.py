@@ -6,7 +6,8 @@ Each run is exported in FP32 to each format that is installed, and quantised as 
 --int8 auto` does: ranges from training clips, accuracy on validation clips beside FP32 (paired
 intervals), time on one thread with all ways in turns (95%: bootstrap over rounds, kept in pairs).
 Prints a Markdown table and the sentence that says what would be shipped; writes
-results/int8_<date>_<hardware>.csv. Nothing is trained, and nothing is left in the runs.
+results/int8_<date>_<hardware>.csv, where rows of other runs and formats stay. Nothing is trained,
+and nothing is left in the runs.
 """
 
 from __future__ import annotations
@@ -98,10 +99,16 @@ def write_csv(rows: list[dict[str, Any]], folder: Path) -> None:
     hardware = re.sub(r"[^a-z0-9]+", "-", context["hardware"].lower()).strip("-")
     path = folder / f"int8_{context['date']}_{hardware}.csv"
     folder.mkdir(parents=True, exist_ok=True)
+    rows = [row | context for row in rows]
+    if path.exists():
+        new = {(row["run"], row["format"]) for row in rows}
+        with path.open(encoding="utf-8", newline="") as file:
+            kept = [row for row in csv.DictReader(file) if (row["run"], row["format"]) not in new]
+        rows = sorted(kept + rows, key=lambda row: (row["run"], row["format"]))
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [*COLUMNS, *context], extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(row | context for row in rows)
+        writer.writerows(rows)
     print(f"\n{path}")
 
 

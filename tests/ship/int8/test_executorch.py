@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from small_models import CLASSES, build, clip
 from understudy.ship.formats import executorch as form
-from understudy.ship.graphs import Graph, clip_graph
+from understudy.ship.graphs import Graph, clip_graph, step_graph
 from understudy.ship.int8 import Unsuitable
-from understudy.types import Output
+from understudy.types import Output, StreamingRecognizer
 
 FRAMES = 3
 
@@ -57,6 +57,34 @@ def test_an_int8_file_takes_and_gives_what_the_float_file_does(
     # Convolutions hold most of the weights: in INT8 they take a quarter of the room.
     smaller = path.stat().st_size < float_file.stat().st_size - 8000
     assert smaller == (name != "dynamic")
+
+
+@pytest.mark.parametrize("name", [pytest.param("static", marks=pytest.mark.slow), "dynamic"])
+def test_masks_and_counts_of_a_stream_stay_as_they_are(name: str, tmp_path: Path) -> None:
+    """The quantiser would observe booleans, and make a float of a count that has 1 added."""
+    pytest.importorskip("executorch")
+    from understudy.ship.int8.executorch import RECIPES
+
+    model = build("frames-attention").eval()
+    assert isinstance(model, StreamingRecognizer)
+    graph = step_graph(model)
+    pixels = clip(1, 6, seed=3)[0]
+    begin = [np.zeros(spec.shape, dtype=spec.dtype) for spec in graph.inputs[1:]]
+    seen = [[one[None].numpy(), *begin] for one in clip(1, 4, seed=4)[0]]
+    notes = RECIPES[name](graph, tmp_path / "float.pte", {}, seen, tmp_path / "step.pte")
+    session = form.open_session(tmp_path / "step.pte", notes, 1)
+    ours, theirs = [torch.from_numpy(one) for one in begin], begin
+    for frame in pixels:
+        with torch.inference_mode():
+            expected = graph.module(frame[None], *ours)
+        given = session([frame[None].numpy(), *theirs])
+        ours, theirs = list(expected[2:]), given[2:]
+        for spec, array, tensor in zip(graph.outputs, given, expected, strict=True):
+            assert (str(array.dtype), array.shape) == (spec.dtype, spec.shape)
+            if spec.dtype != "float32":
+                np.testing.assert_array_equal(array, tensor.numpy(), err_msg=spec.name)
+        logits = expected[0].numpy()
+        assert np.abs(given[0] - logits).max() < 0.15 * max(1.0, np.abs(logits).max())
 
 
 class Pixels(nn.Module):

@@ -74,11 +74,25 @@ def _quantised(
         )
         from torchao.quantization.pt2e import move_exported_model_to_eval
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+        from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 
         from understudy.ship.formats.executorch_program import rewritten
 
+        class OfFloats(XNNPACKQuantizer):
+            """Without two of its habits: it turns the 1 of `count + 1` into a float, and so the
+            sum; and it joins booleans as if they had a range."""
+
+            def transform_for_annotation(self, model: GraphModule) -> GraphModule:
+                return model
+
+            def annotate(self, model: GraphModule) -> GraphModule:
+                for node in super().annotate(model).graph.nodes:
+                    if not all(map(_is_float, [node, *node.all_input_nodes])):
+                        node.meta.pop(Q_ANNOTATION_KEY, None)
+                return model
+
         config = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=dynamic)
-        quantizer = XNNPACKQuantizer().set_global(config)
+        quantizer = OfFloats().set_global(config)
         # It is asked about weights too, and leaves a layer out for whose weight the answer is no.
         quantizer.set_filter_function(lambda node: node.op != "call_function" or chosen(node))
         module = rewritten(graph).module()
@@ -102,6 +116,11 @@ def _refuse_if_idle(module: GraphModule, chosen: Callable[[Node], bool]) -> None
     heavy = (node for node in module.graph.nodes if node.target in (_CONVOLUTION, _LINEAR))
     if not any(map(chosen, heavy)):
         raise Unsuitable("the graph holds no layer of the kind that this recipe quantises")
+
+
+def _is_float(node: Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
 def _is_linear(node: Node) -> bool:
