@@ -151,6 +151,8 @@ def _accuracy(given: np.ndarray, float_: np.ndarray, groups: list[str]) -> dict[
     """Top-1 accuracy with its interval, and what it has more than FP32, in points."""
     accuracy = proportion_interval(int(given.sum()), len(given), None)
     paired = paired_difference(given, float_, groups)
+    if given is float_:  # no estimate: FP32 is what all are compared with
+        paired |= {"low": 0.0, "high": 0.0}
     return {
         "top1": float(given.mean()),
         "top1_low": accuracy.low,
