@@ -143,7 +143,7 @@ def outcome(artifact: Artifact) -> list[str]:
     parity = artifact.parity
     lines.append(parity["reason"] if parity["passed"] is None else _explained(parity))
     if int8 is not None:
-        lines += [graph["sentence"] for graph in int8["graphs"].values()]
+        lines += [f"INT8, {kind}: {graph['sentence']}" for kind, graph in int8["graphs"].items()]
     return lines
 
 

@@ -79,13 +79,15 @@ def subject_of_artifact(artifact: Artifact) -> Subject:
     contract = artifact.contract
     runtime, precision = contract["runtime"], contract["precision"]
     graphs: list[tuple[What, str]] = [("clip", "clip"), ("frame", "step")]
+    # Which way of quantising each graph has stands in the precision of its row.
+    kind = "int8" if "int8" in precision else precision
     reads: dict[What, Reading] = {}
     for what, graph in graphs:
         if (entry := contract["graphs"].get(graph)) is not None:
             own = entry.get("precision", precision)
             reads[what] = Reading(entry["macs"], entry["bytes"], own)
     return Subject(
-        name=f"{contract['run']} ({runtime if precision == 'fp32' else f'{runtime}, {precision}'})",
+        name=f"{contract['run']} ({runtime if kind == 'fp32' else f'{runtime}, {kind}'})",
         kind="artifact",
         load=lambda threads: load_artifact(artifact.path, threads=threads),
         frames=contract["input"]["frames"],
