@@ -173,7 +173,7 @@ def test_nothing_is_left_of_a_quantisation_that_was_broken_off(
 def test_unknown_ways_and_formats_without_any_are_refused() -> None:
     with pytest.raises(UserError, match=r"Did you mean dynamic\?") as caught:
         recipes_of("onnx", "dynamc")
-    assert "auto, dynamic, static min-max" in str(caught.value)
+    assert "auto; dynamic; static min-max" in str(caught.value)
     with pytest.raises(UserError, match="by measurement"):
         recipes_of("coreml", "auto")
     assert list(recipes_of("onnx", "dynamic")) == ["dynamic"]
