@@ -68,7 +68,8 @@ def run_demo(
 
     console.print("[bold]6/6[/] export to ONNX, parity, latency, report")
     artifact = export_run(taught, "onnx")
-    rows = bench_run(taught, artifact, others=[subject_of_run(teacher)], rounds=8)
+    others = [subject_of_run(teacher)]
+    rows = bench_run(taught, artifact, others=others, threads=(1,), rounds=8)
     write_json(taught.path / "bench.json", [asdict(row) for row in rows])
     page = write_report(taught)
 
