@@ -291,6 +291,7 @@ def test_accuracy_is_that_of_the_checkpoint_that_was_evaluated(
         (run.path / "metrics.json").unlink()
 
 
+@pytest.mark.slow
 def test_a_fresh_process_tells_first_use_and_its_own_peak(artifact: Artifact) -> None:
     subject = subject_of_artifact(artifact)
     row, step = bench([subject], threads=(1,), rounds=3, seconds=0)

@@ -59,7 +59,8 @@ def test_an_int8_file_takes_and_gives_what_the_float_file_does(
     assert smaller == (name != "dynamic")
 
 
-@pytest.mark.parametrize("name", [pytest.param("static", marks=pytest.mark.slow), "dynamic"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["static", "dynamic"])
 def test_masks_and_counts_of_a_stream_stay_as_they_are(name: str, tmp_path: Path) -> None:
     """The quantiser would observe booleans, and make a float of a count that has 1 added."""
     pytest.importorskip("executorch")
