@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from small_models import OPTIONS, built, clip, length_of
-from understudy.ship.formats import litert, litert_rewrites
+from understudy.ship.formats import litert
 from understudy.ship.formats.litert_rewrites import rewritten
 from understudy.ship.graphs import Graph, graphs_of
 
@@ -188,21 +188,14 @@ def test_rewriting_changes_no_output_and_not_the_model(name: str) -> None:
         assert all(torch.equal(kept[key], weights[key]) for key in weights)
 
 
-def test_large_convolutions_are_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two large tensors of the same shape the converter keeps one: at full size, conv3 and conv4
-    of `c3d-mc3`. Here a small one counts as large."""
-    graph = graph_of("c3d-mc3", "clip")
-    inputs = graph.example(1)
-    sizes = [m.weight.numel() for m in graph.module.modules() if isinstance(m, torch.nn.Conv2d)]
-    monkeypatch.setattr(litert_rewrites, "LARGEST_WEIGHT", max(sizes) // 2)
-    module = rewritten(graph.module)
-    with torch.inference_mode():
-        assert difference([one.numpy() for one in module(*inputs)], graph.module(*inputs)) <= 1e-5
-    parts = [m for m in module.modules() if isinstance(m, litert_rewrites.InParts)]
-    assert parts
-    inside = [one for part in parts for one in part.modules() if isinstance(one, torch.nn.Conv2d)]
-    weights = [one.weight.numel() for one in inside]
-    assert max(weights) <= max(sizes) // 2
+def test_no_constant_takes_the_place_of_one_that_was_freed() -> None:
+    """The converter knows constants by shape and address, and would write another one's numbers."""
+    from litert_torch.backend.inline_consts import _ConstantFingerprint
+
+    with litert._constants_kept():
+        known = {_ConstantFingerprint.from_tensor(torch.rand(500, 500)) for _ in range(20)}
+    assert len(known) == 20
+    assert len({_ConstantFingerprint.from_tensor(torch.rand(500, 500)) for _ in range(20)}) < 20
 
 
 def test_a_rewritten_trunk_has_no_third_dimension() -> None:

@@ -41,7 +41,8 @@ def export(graph: Graph, path: Path) -> dict[str, Any]:
 
         program = torch.export.export(_Named(graph), (), given)
         module = convertible(program)
-        litert_torch.convert(module, sample_kwargs=given).export(str(path))
+        with _constants_kept():
+            litert_torch.convert(module, sample_kwargs=given).export(str(path))
     return {"signature": SIGNATURE}
 
 
@@ -83,6 +84,29 @@ class _Named(nn.Module):
     def forward(self, **given: Tensor) -> dict[str, Tensor]:
         tensors = self.module(*(given[name] for name in self.inputs))
         return dict(zip(self.outputs, tensors, strict=True))
+
+
+@contextmanager
+def _constants_kept() -> Iterator[None]:
+    """Within it no constant that the converter has written is freed.
+
+    It remembers constants by shape and address. Some are computed on the way, and the next one of
+    the same shape may come to lie where the last one was: it is then written as that one.
+    """
+    from litert_torch.backend import inline_consts
+
+    fingerprint: Any = inline_consts._ConstantFingerprint
+    original, kept = fingerprint.from_tensor, []
+
+    def from_tensor(tensor: Tensor) -> Any:
+        kept.append(tensor)
+        return original(tensor)
+
+    fingerprint.from_tensor = staticmethod(from_tensor)
+    try:
+        yield
+    finally:
+        fingerprint.from_tensor = original
 
 
 @contextmanager

@@ -3,8 +3,6 @@
 - 3-D convolutions and pools become 2-D ones over frames, with a frame's neighbours in time as more
   channels. The runtime's fast kernels know no third dimension, and what the converter makes of
   `c3d` and `c3d-sp` gives other numbers without a word.
-- Convolutions of more than 2^24 weights are computed in parts: of two large tensors of weights that
-  have the same shape the converter keeps one, for both, without a word (`c3d-mc3`).
 - Bytes are chosen and compared as int32: the runtime has no such operators for uint8.
 - A split into one part is the whole: the converter's layout pass does not expect a list of one.
 - The bytes that a state begins with are no buffers: they are in no computation, yet the converter
@@ -25,9 +23,6 @@ from torch.fx.node import Argument
 from torch.nn import functional as F
 
 from understudy.models.c3d import C3D, SeparableConv3d
-
-LARGEST_WEIGHT = 2**24
-"""Numbers in a tensor of weights. Equal shapes of 14 million were kept apart, of 19 million not."""
 
 _SPLITS = (
     torch.ops.aten.chunk.default,
@@ -111,8 +106,6 @@ class FlatTrunk(nn.Module):
                 spatial = layer.spatial
                 self.layers.append(_conv2d(spatial.weight.squeeze(2), spatial.bias))
                 self.layers.append(OverTime(layer.temporal))
-            elif isinstance(layer, nn.Conv2d) and layer.weight.numel() > LARGEST_WEIGHT:
-                self.layers.append(InParts(layer))
             else:
                 self.layers.append(OverTime(layer) if isinstance(layer, nn.Conv3d) else layer)
 
@@ -140,20 +133,6 @@ class OverTime(nn.Module):
         nothing = torch.zeros_like(frames[:1])
         before, after = torch.cat([nothing, frames[:-1]]), torch.cat([frames[1:], nothing])
         return self.flat(torch.cat([before, frames, after], dim=1))
-
-
-class InParts(nn.Module):
-    """A 2-D convolution as several, each for some of its output channels."""
-
-    def __init__(self, layer: nn.Conv2d) -> None:
-        super().__init__()
-        assert layer.bias is not None
-        count = -(-layer.weight.numel() // LARGEST_WEIGHT)
-        parts = zip(layer.weight.chunk(count), layer.bias.chunk(count), strict=True)
-        self.parts = nn.ModuleList(_conv2d(weight, bias) for weight, bias in parts)
-
-    def forward(self, frames: Tensor) -> Tensor:
-        return torch.cat([part(frames) for part in self.parts], dim=1)
 
 
 def _conv2d(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
