@@ -14,8 +14,7 @@ from understudy.judge.show import figure
 from understudy.run import Run, read_json
 from understudy.ship.artifact import Artifact
 from understudy.ship.formats import FORMATS
-
-_TEMPLATES = Path(__file__).parent / "templates"
+from understudy.ship.templating import page_template
 
 MEASURES = {
     "top1": ("accuracy", "top-1 accuracy"),
@@ -32,19 +31,9 @@ def render_card(artifacts: Sequence[Artifact], *, name: str, run: Run | None) ->
     artifacts: all published under `name` (OWNER/NAME), of one run; at least one. run: gives
     data, teacher and figures; None: the card says that they are not known.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     contract = artifacts[0].contract
     metrics = _metrics(run)
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["figure"] = figure
-    return environment.get_template("card.md").render(
+    return page_template("card.md", figure=figure).render(
         header=_header(artifacts, run, metrics).strip(),
         name=name,
         contract=contract,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from understudy.ship.formats import FORMATS
-
-_TEMPLATES = Path(__file__).parent / "templates"
+from understudy.ship.templating import page_template
 
 _RAN = {
     "onnx": "The Python and JavaScript below are executed by the tests of understudy as they "
@@ -32,18 +30,9 @@ _METHODS = {
 def render_readme(contract: dict[str, Any]) -> str:
     """The content of README.md for an artifact with this contract. It repeats no figure of parity
     or latency, which lie beside it."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     graphs, sampling, runtime = contract["graphs"], contract["sampling"], contract["runtime"]
     clip = graphs["clip"]
-    return environment.get_template("README.md").render(
+    return page_template("README.md").render(
         title=FORMATS[runtime].TITLE,
         runtime=runtime,
         run=contract["run"],
