@@ -52,7 +52,7 @@ MEANINGS = {
     "train.min_lr": "Where the cosine ends.",
     "train.warmup_epochs": "The learning rate first rises in a straight line; 0.5 is allowed.",
     "train.weight_decay": "AdamW's.",
-    "train.gradient_norm": "Longer gradients are cut to this length.",
+    "train.max_grad_norm": "Longer gradients are cut to this length.",
     "train.label_smoothing": "Share of the target that is spread over all classes.",
     "train.imbalance": "What is done for rare classes: heavier losses, or more frequent draws.",
     "train.seed": "Seed of first weights, of the clips' order and of dropout.",

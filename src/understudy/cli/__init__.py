@@ -247,6 +247,8 @@ def main() -> None:
     try:
         app()
     except UserError as error:
+        if getattr(error, "said_elsewhere", False):  # by another process of the same training
+            sys.exit(2)
         say(f"understudy: {error}")
         if os.environ.get("UNDERSTUDY_DEBUG"):
             raise
