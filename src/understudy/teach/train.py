@@ -73,6 +73,7 @@ def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
     with ExitStack() as held:
         processes.first(lambda: held.enter_context(writing(run.path)))
         if not can_resume(run):
+            _refuse_without_state(run)
             return _begin(run, recipe, device, processes, reporter)  # stopped in its first epoch
         processes.first(lambda: check_clips(run.manifest))
         setup = prepare(recipe, run, device, processes, reporter)
@@ -82,6 +83,15 @@ def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
             Skipped(entry["row"], entry["path"], entry["reason"]) for entry in progress.skipped
         )
         return _learn(run, setup, progress, reporter)
+
+
+def _refuse_without_state(run: Run) -> None:
+    """A run that was stopped in its first epoch may begin again; one that got further may not."""
+    if len(run.history) > 1 or run.checkpoint_path("final").exists():
+        raise UserError(
+            f"The folder resume/ of {run.path} is gone, so training cannot go on. The checkpoints "
+            "can still be used; to train again, name another folder with --out."
+        )
 
 
 def _anchored(recipe: Recipe) -> Recipe:
@@ -184,11 +194,10 @@ def _epoch(setup: Setup, epoch: int, steps: int, reporter: Reporter) -> tuple[di
     total_steps = train.epochs * math.ceil(len(_batches(setup)) / train.accumulate)
     sums = EpochSums(setup.device)
     step = Step(learner, setup.optimizer, setup.device, processes, train)
-    skipped: list[Skipped] = []
     lr = train.lr
     try:
         for number, batch in enumerate(setup.loaders.train, start=1):
-            skipped += batch.skipped
+            setup.skipped.add(batch.skipped)
             if not _too_small(batch):
                 moved = batch.to(setup.device.torch)
                 with setup.device.autocast():
@@ -207,7 +216,7 @@ def _epoch(setup: Setup, epoch: int, steps: int, reporter: Reporter) -> tuple[di
         for targets in setup.teachers.values():
             targets.flush()
     sums.refuse_nan(epoch, train)
-    setup.skipped.add(processes.gather(skipped))
+    setup.skipped.add(processes.gather(setup.skipped))
     means, clips = sums.means(processes)
     if not clips:
         raise UserError(_nothing_learned(train))
