@@ -21,12 +21,13 @@ class Record:
     """One row of a manifest.
 
     `path` names a video file, a picture or a folder of frames. `label` is one class, or a tuple of
-    them where several hold at once. `group` is the person or the source video: the unit that must
-    never stand in two splits. `start_s` and `end_s` bound the action inside a longer video.
+    them where several hold at once; None says that nobody has labelled the clip. `group` is the
+    person or the source video: the unit that must never stand in two splits. `start_s` and `end_s`
+    bound the action inside a longer video.
     """
 
     path: str
-    label: str | tuple[str, ...]
+    label: str | tuple[str, ...] | None
     split: str
     group: str
     start_s: float | None = None

@@ -24,7 +24,7 @@ def manifest(film) -> Manifest:
         Record(path.name, "sit" if n > 1 else "jump", "train", path.name)
         for n, path in enumerate(paths)
     ]
-    return Manifest(tuple(records), paths[0].parent)
+    return Manifest.from_records(records, paths[0].parent)
 
 
 def config(**changes) -> Data:
@@ -71,7 +71,7 @@ def test_several_labels_are_ones_and_zeros(manifest):
         Record(r.path, ("a", "c") if n else ("b",), "train", r.group)
         for n, r in enumerate(manifest.records)
     )
-    (batch, _) = batches(Manifest(records, manifest.root), config())
+    (batch, _) = batches(Manifest.from_records(records, manifest.root), config())
     assert batch.target.tolist() == [[0, 1, 0], [1, 0, 1], [1, 0, 1]]
     assert batch.target.dtype == torch.float32
 
@@ -184,7 +184,7 @@ def test_the_last_batch_can_be_left_out(manifest):
 
 def test_only_the_marked_part_of_a_file_is_shown(manifest, numbers):
     part = Record("5.mp4", "sit", "train", "x", 0.4, 0.6)
-    (batch,) = batches(Manifest((part,), manifest.root), config(), rows=[0])
+    (batch,) = batches(Manifest.from_records([part], manifest.root), config(), rows=[0])
     assert batch.lengths.tolist() == [5]
     assert numbers(batch.frames[0]) == [10, 11, 12, 13, 14]
 

@@ -145,7 +145,7 @@ def mixed(tmp_path: Path, film, picture) -> Manifest:
     Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 0, 2))).save(tmp_path / "tall.png")
     names = ["wide.png", "tall.png", film("film.mp4", 20, size=(48, 40)).name]
     records = [Record(name, "abc"[n], "train", name) for n, name in enumerate(names)]
-    return Manifest(tuple(records), tmp_path)
+    return Manifest.from_records(records, tmp_path)
 
 
 def data(**changes) -> Data:

@@ -61,8 +61,8 @@ class Lesson:
     def skip(self, clips: Iterable[Skipped]) -> None:
         """Note clips that could not be read. Raises UserError when they are too many."""
         self.skipped |= {clip.row: clip for clip in clips}
-        records = self.manifest.records
-        total = sum(record.split in ("train", "val") for record in records)
+        clips_of = self.manifest.clip_counts()
+        total = clips_of.get("train", 0) + clips_of.get("val", 0)
         limit = self.recipe.data.max_bad_share
         if len(self.skipped) > limit * total:
             named = [f"  {clip.path}: {clip.reason}" for clip in self.skipped.values()]
@@ -77,17 +77,12 @@ class Lesson:
 
     def describe_data(self) -> dict[str, Any]:
         """What `data.json` of the run holds."""
-        records = self.manifest.records
-        groups = {
-            split: len({records[row].group for row in self.manifest.rows(split)})
-            for split in self.manifest.splits
-        }
         return {
             "classes": list(self.classes),
             "manifest": str(Path(self.recipe.data.manifest).resolve()),
             "fingerprint": self.manifest.fingerprint(),
             "counts": self.manifest.counts(),
-            "groups": groups,
+            "groups": self.manifest.group_counts(),
             "clip_seconds": clip_seconds(self.manifest, self.manifest.rows("train")),
             "model_options": self.model_options,
             "skipped": self.describe_skipped(),
@@ -139,7 +134,7 @@ def prepare_lesson(recipe: Recipe, run: Run, reporter: Reporter) -> Lesson:
             recipe.distill,
             manifest.classes,
             lambda: plain_loader,
-            lambda row: manifest.records[row].group,
+            manifest.group_of,
         )
         teacher.recognizer.to(accelerator.device)
         targets = TargetCache(teacher.recognizer, _cache_folder(recipe, run, manifest, teacher))
