@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,11 +189,10 @@ def _read_other(path: Path, split: str, warnings: list[str]) -> Manifest:
     else:
         from understudy.data.sources.table import from_table as read
     manifest = read(path)
-    if any(record.split for record in manifest.records):
+    if any(manifest.splits):
         return manifest
-    warnings.append(f"{path} names no splits, so all of its {len(manifest.records)} clips count.")
-    records = tuple(replace(record, split=split) for record in manifest.records)
-    return replace(manifest, records=records)
+    warnings.append(f"{path} names no splits, so all of its {len(manifest)} clips count.")
+    return manifest.with_splits([split] * len(manifest))
 
 
 def _refuse_labels(manifest: Manifest, classes: tuple[str, ...]) -> None:
@@ -216,12 +214,12 @@ def _leaks(trained: Manifest, data: Manifest, rows: list[int]) -> list[str]:
     if "train" not in trained.splits:
         return []
     learned = trained.rows("train")
-    groups = {trained.records[row].group for row in learned} - {""}
+    groups = set(trained.groups(learned)) - {""}
     files = {trained.path_of(row).resolve() for row in learned}
     leaked = [
         row
-        for row in rows
-        if data.records[row].group in groups or data.path_of(row).resolve() in files
+        for row, group in zip(rows, data.groups(rows), strict=True)
+        if group in groups or data.path_of(row).resolve() in files
     ]
     if not leaked:
         return []

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from understudy.data.loader import ClipDataset
-from understudy.data.manifest import Manifest
+from understudy.data.manifest import Manifest, labels_of
 from understudy.data.sources import read_manifest
 from understudy.errors import UserError
 from understudy.judge.predictions import Predictions, read_predictions
@@ -84,8 +84,7 @@ def make_gallery(run: Run, data: dict[str, Any]) -> Gallery:
     reader = _Reader(run, manifest)
     if "train" in manifest.splits:
         for row in _in_turns(manifest, manifest.rows("train"))[: gallery.most]:
-            label = manifest.records[row].label
-            text = label if isinstance(label, str) else ", ".join(label)
+            text = ", ".join(labels_of(manifest.records[row]))
             reader.show(gallery.training, row, 0, text)
     if predictions is not None:
         _show_answers(gallery, reader, manifest, predictions)
