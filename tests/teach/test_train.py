@@ -15,11 +15,10 @@ from safetensors.torch import load_file, save_file
 from understudy.errors import UserError
 from understudy.models import create_model
 from understudy.recipe import Train, dump_recipe
-from understudy.run import Run, open_run
-from understudy.run import directory
+from understudy.run import Run, directory, open_run
 from understudy.teach import keep, losses
-from understudy.teach.progress import Quiet
 from understudy.teach.optimizer import learning_rate
+from understudy.teach.progress import Quiet
 from understudy.teach.train import resume, train
 
 from .conftest import MODEL, make_recipe

@@ -56,9 +56,10 @@ def train(recipe: Recipe, path: str | Path, *, reporter: Reporter | None = None)
     recipe, path = _anchored(recipe), Path(path)
     device = Device(recipe.train, path)
     processes = Processes(device.torch)
+    reporter = _of_first(processes, reporter)
     with ExitStack() as held:
         processes.first(lambda: held.enter_context(new_run(path, recipe)))
-        return _begin(Run(path), recipe, device, processes, reporter or Quiet())
+        return _begin(Run(path), recipe, device, processes, reporter)
 
 
 def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
@@ -67,9 +68,10 @@ def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
     Raises UserError where that cannot be done, and where clips are gone or have changed.
     """
     run = open_run(path)
-    recipe, reporter = run.recipe, reporter or Quiet()
+    recipe = run.recipe
     device = Device(recipe.train, run.path)
     processes = Processes(device.torch)
+    reporter = _of_first(processes, reporter)
     with ExitStack() as held:
         processes.first(lambda: held.enter_context(writing(run.path)))
         if not can_resume(run):
@@ -83,6 +85,11 @@ def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
             Skipped(entry["row"], entry["path"], entry["reason"]) for entry in progress.skipped
         )
         return _learn(run, setup, progress, reporter)
+
+
+def _of_first(processes: Processes, reporter: Reporter | None) -> Reporter:
+    """One process shows how training goes on; the others would say the same."""
+    return reporter if reporter is not None and processes.is_first else Quiet()
 
 
 def _refuse_without_state(run: Run) -> None:
@@ -144,7 +151,7 @@ def _own_clips(run: Run, recipe: Recipe, reporter: Reporter) -> None:
         data.manifest,
         allow_shared_groups=data.allow_shared_groups,
         seed=data.split_seed,
-        progress=reporter.note,
+        progress=reporter.note if _is_large(data.manifest) else None,
     )
     paths = [manifest.path_of(row) for row in range(len(manifest))]
     many = len(paths) > 10_000
@@ -152,6 +159,11 @@ def _own_clips(run: Run, recipe: Recipe, reporter: Reporter) -> None:
         paths, (lambda n: reporter.note(f"{n:,} of {len(paths):,} clips noted")) if many else _quiet
     )
     run.write_manifest(manifest.with_fingerprints(list(known)))
+
+
+def _is_large(manifest: str) -> bool:
+    """Whether reading this table takes long enough to say how far it is."""
+    return Path(manifest).is_file() and Path(manifest).stat().st_size > 10_000_000
 
 
 def _facts_of(judged: dict[str, dict[str, Any]]) -> dict[str, Any]:
