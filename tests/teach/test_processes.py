@@ -54,7 +54,7 @@ def differences(one: Path, two: Path) -> float:
     return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.sweep)])
 def test_they_do_what_one_process_does(clips, tmp_path, processes):
     """30 clips in batches of 8: the last batch has 6, and two clips a process."""
     recipe = make_recipe(clips, model=RVIT, train={"epochs": 2, "lr": 1e-3, "accumulate": 2})
@@ -113,13 +113,10 @@ def test_a_teacher_is_asked_by_all_of_them_for_one_store(clips, tmp_path):
     assert differences(place, alone.path) < 1e-4
 
 
-@pytest.mark.parametrize("mistake", ["manifest", "there already", "too many bad clips"])
+@pytest.mark.parametrize("mistake", ["there already", "too many bad clips"])
 def test_a_mistake_ends_all_of_them_and_is_said_once(clips, tmp_path, mistake):
     recipe = make_recipe(clips, model=RVIT, train={"epochs": 1})
-    said = "no manifest nowhere.csv"
-    if mistake == "manifest":
-        recipe = make_recipe(Path("nowhere.csv"), model=RVIT)
-    elif mistake == "there already":
+    if mistake == "there already":
         train(recipe, tmp_path / "together")
         said = "There is a run in"
     else:
