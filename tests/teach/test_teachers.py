@@ -114,7 +114,7 @@ def test_a_model_that_needs_sixteen_frames_teaches_one_that_reads_four(clips, c3
             teacher=by(c3d),
             train={"epochs": 1},
             distill={"alpha": 0.5},
-        ),  # fmt: skip
+        ),
         tmp_path / "run",
     )
     assert {int(one.lengths.max()) for _, one in seen} == {4}, "there are no more frames"
