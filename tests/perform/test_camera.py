@@ -200,7 +200,9 @@ def test_addresses_and_what_is_no_camera(tmp_path: Path):
     assert find_camera("rtsp://host/a").options == {"rtsp_transport": "tcp"}
     film = tmp_path / "film.mp4"
     film.write_bytes(b"")
-    with pytest.raises(UserError, match=r"is a file, no camera\. Read it with: understudy stream RUN "):
+    with pytest.raises(
+        UserError, match=r"is a file, no camera\. Read it with: understudy stream RUN "
+    ):
         find_camera(str(film))
     with pytest.raises(UserError, match="--camera x: give a number such as 0, a device such as"):
         find_camera("x")
