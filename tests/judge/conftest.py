@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_runs import make_run
 from PIL import Image
 
+from made_runs import make_run
 from understudy.run import Run
 
 CLASSES = ("left", "right", "still")

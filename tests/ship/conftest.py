@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from made_runs import make_run as made_run
 
+from made_runs import make_run as made_run
 from understudy.run import Run
 from understudy.ship import Artifact, export_run
 

@@ -151,6 +151,7 @@ def evaluate(run: Run, *, wrong: int = 2, seed: int = 0) -> Predictions:
     logits[torch.arange(len(rows)), said] += 4 + 2 * torch.rand(len(rows), generator=generator)
     predictions = Predictions(
         record=rows,
+        id=[manifest.id_of(row) for row in rows],
         path=[manifest.records[row].path for row in rows],
         group=[manifest.records[row].group for row in rows],
         target=target,

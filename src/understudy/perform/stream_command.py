@@ -113,9 +113,7 @@ def _threshold(classifier: Classifier, note: Say) -> float:
         # Evaluation takes a while to import, and is needed once for a run.
         from understudy.judge.unknown import unknown_threshold
 
-        return unknown_threshold(
-            classifier.run, classifier.model, checkpoint=classifier.checkpoint, tell=note
-        )
+        return unknown_threshold(classifier, note=note)
     note(
         'This artifact has no threshold for "unknown", so every frame gets a label. Give one: '
         "--unknown 0.5"
