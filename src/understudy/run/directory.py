@@ -98,6 +98,15 @@ class Run:
         return read_json(path) if path.exists() else None
 
     @property
+    def teachers(self) -> dict[str, dict[str, Any]]:
+        """What `teacher.json` says of each teacher, by the name that the recipe gives it; a single
+        one may be called "teacher"."""
+        facts = self.teacher
+        if facts is None:
+            return {}
+        return facts["teachers"] if isinstance(facts.get("teachers"), dict) else {"teacher": facts}
+
+    @property
     def start(self) -> dict[str, Any] | None:
         """source and layers: how each layer came from other weights; None after a random
         initialisation."""
