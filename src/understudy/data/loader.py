@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from understudy.data.decode import DecodeError, read_frames, read_timeline
-from understudy.data.manifest import Manifest, labels_of
+from understudy.data.manifest import Manifest
 from understudy.data.pseudo import held, picture_side, pseudo_clip
 from understudy.data.sampling import sample_times
 from understudy.data.transforms import augment, draw_seed, prepare
@@ -248,6 +248,6 @@ def _decoded_side(config: Data) -> int:
 
 def _balancing_weights(manifest: Manifest, rows: Sequence[int]) -> Tensor:
     """A weight per row, so that drawing by it makes all classes equally likely."""
-    labels = [labels_of(manifest.records[row]) for row in rows]
+    labels = [manifest.columns.label.of_row(row) for row in rows]
     count = Counter(label for some in labels for label in some)
     return torch.tensor([sum(1 / count[label] for label in some) / len(some) for some in labels])
