@@ -103,7 +103,7 @@ def test_the_fingerprint_is_that_of_one_json_line_a_row(rows):
 def test_a_fingerprint_does_not_depend_on_how_many_rows_are_written_at_a_time(monkeypatch):
     rows = [Record(f"{n}", ("a", "b")[: 1 + n % 2], "train", f"g{n}", n / 7) for n in range(50)]
     whole = Manifest.from_records(rows, Path("/media")).fingerprint()
-    monkeypatch.setattr("understudy.data.fingerprint._ROWS", 7)
+    monkeypatch.setattr("understudy.data.identity._ROWS", 7)
     assert Manifest.from_records(rows, Path("/media")).fingerprint() == whole
 
 
