@@ -156,7 +156,7 @@ def make_step(student: Recognizer) -> Callable[[Tensor, Tensor, Tensor, Output],
         loss = teaching_loss(student(frames, lengths), target, taught, Distill()).total
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(student.parameters(), settings.gradient_norm)
+        torch.nn.utils.clip_grad_norm_(student.parameters(), settings.max_grad_norm)
         optimizer.step()
 
     return step

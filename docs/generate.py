@@ -52,7 +52,7 @@ MEANINGS = {
     "train.min_lr": "Where the cosine ends.",
     "train.warmup_epochs": "The learning rate first rises in a straight line; 0.5 is allowed.",
     "train.weight_decay": "AdamW's.",
-    "train.gradient_norm": "Longer gradients are cut to this length.",
+    "train.max_grad_norm": "Longer gradients are cut to this length.",
     "train.label_smoothing": "Share of the target that is spread over all classes.",
     "train.imbalance": "What is done for rare classes: heavier losses, or more frequent draws.",
     "train.seed": "Seed of first weights, of the clips' order and of dropout.",
@@ -93,7 +93,10 @@ def keys(section: type[Section] = Recipe, prefix: str = "") -> dict[str, Any]:
 
 
 def subsection(annotation: Any) -> type[Section] | None:
-    """The section that a field holds, or None for a plain value."""
+    """The section that a field holds, or None for a plain value; sections under names of the
+    user's own are one value."""
+    if get_origin(annotation) is dict:
+        return None
     for option in (annotation, *get_args(annotation)):
         if isinstance(option, type) and issubclass(option, Section):
             return option

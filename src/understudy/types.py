@@ -6,8 +6,9 @@ F features of one frame.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +21,14 @@ State = tuple[Tensor, ...]
 class Record:
     """One row of a manifest.
 
-    `path` names a video file, a picture or a folder of frames. `label` is one class, or a tuple of
-    them where several hold at once. `group` is the person or the source video: the unit that must
-    never stand in two splits. `start_s` and `end_s` bound the action inside a longer video.
+    `path` names a video file, a picture or a folder of frames. `label` is one class, a tuple of
+    them where several hold at once, or None where nobody labelled the clip. `group` is the person
+    or the source video: the unit that must never stand in two splits. `start_s` and `end_s` bound
+    the action inside a longer video.
     """
 
     path: str
-    label: str | tuple[str, ...]
+    label: str | tuple[str, ...] | None
     split: str
     group: str
     start_s: float | None = None
@@ -65,19 +67,57 @@ class Skipped(NamedTuple):
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a model looks at a clip: which of its frames, at which size.
+
+    size: pixels a side. frames: T, at most. method and stride_s: as in `data.sampling`.
+    hold_pictures: a still picture is shown for `frames` frames, not for one. clip_seconds: median
+    length of the clips of training, 0 for pictures. step_s: seconds from one frame of a stream to
+    the next; None: every frame.
+    """
+
+    size: int
+    frames: int
+    method: str = "uniform"
+    stride_s: float | None = None
+    hold_pictures: bool = False
+    clip_seconds: float = 0.0
+    step_s: float | None = None
+
+
+@dataclass(slots=True)
+class Unanswered:
+    """The clips of a batch that a teacher has not been asked about yet, as that teacher sees them.
+
+    frames: (M, T, 3, S, S) uint8. lengths: (M,) int64. place: (M,) int64, where in the batch.
+    rows: of the manifest. full: whether every clip has T frames.
+    """
+
+    frames: Tensor
+    lengths: Tensor
+    place: Tensor
+    rows: tuple[int, ...]
+    full: bool
+
+
 @dataclass(slots=True)
 class Batch:
     """Clips on their way to a model.
 
     frames: (B, T, 3, H, W) uint8 RGB; a picture has T = 1. Frames past a clip's length are padding.
     lengths: (B,) int64, true frames of each clip, 1 <= length <= T.
-    target: (B,) int64 class index, or (B, K) float32 of 0 and 1 for multi-label.
+    target: (B,) int64 class index, -1 where unlabelled, or (B, K) float32 of 0 and 1 for
+        multi-label.
     index: (B,) int64 rows of the manifest, so that predictions can be joined.
     view: which augmentation draw these pixels are; None when they were not augmented.
     skipped: rows that belonged to this batch and could not be read; B is smaller by that many
         and may be 0.
-    taught: the teacher's output for these very pixels, live or from the cache.
+    taught: by the teacher's name, its output for these very clips; of those that are `unanswered`,
+        zeros until it has been asked.
+    unanswered: by the teacher's name, what it must be asked.
     features: (B, T, F) float of a frozen backbone, computed once; `frames` is then empty.
+    full: whether every clip has T frames, known without asking the device where `lengths` is.
     """
 
     frames: Tensor
@@ -86,25 +126,37 @@ class Batch:
     index: Tensor
     view: int | None = None
     skipped: tuple[Skipped, ...] = ()
-    taught: Output | None = None
+    taught: dict[str, Output] = field(default_factory=dict)
+    unanswered: dict[str, Unanswered] = field(default_factory=dict)
     features: Tensor | None = None
+    full: bool = False
 
     def __len__(self) -> int:
         return len(self.index)
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch with every tensor on `device`."""
+        """The same batch with every tensor on `device`; without waiting, from pinned memory."""
+        return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))
 
-        def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=True)
+    def pin_memory(self) -> Batch:
+        """The same batch in memory from which a GPU copies by itself; a DataLoader calls this."""
+        return self._mapped(lambda tensor: tensor.pin_memory())
 
+    def _mapped(self, move: Callable[[Tensor], Tensor]) -> Batch:
         return replace(
             self,
             frames=move(self.frames),
             lengths=move(self.lengths),
             target=move(self.target),
             index=move(self.index),
-            taught=Output(*map(move, self.taught)) if self.taught is not None else None,
+            taught={name: Output(*map(move, output)) for name, output in self.taught.items()},
+            unanswered={
+                name: replace(
+                    one,
+                    **{part: move(getattr(one, part)) for part in ("frames", "lengths", "place")},
+                )
+                for name, one in self.unanswered.items()
+            },
             features=move(self.features) if self.features is not None else None,
         )
 
@@ -124,6 +176,8 @@ class Recognizer(nn.Module):
     """Pixels a side that it was built for."""
     clip_frames: int | None
     """The number of frames it needs, or None for any."""
+    embedding_dim: int
+    """Width E of the embedding; of students."""
 
     def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Output:
         """Recognise clips.
@@ -156,6 +210,30 @@ class StreamingRecognizer(Recognizer):
     def step(self, frame: Tensor, state: State) -> tuple[Output, State]:
         """Read one frame (B, 3, H, W) uint8 and give the output for the clip so far."""
         raise NotImplementedError
+
+
+class Classifier(Protocol):
+    """What a run and an artifact both are once they are loaded: all that evaluation, prediction,
+    comparison and streams need to know of a model."""
+
+    name: str
+    """Of the run, for people."""
+    model_name: str
+    classes: tuple[str, ...]
+    sampling: Sampling
+    threads: int | None
+    """Of the CPU that a call may use; None: as many as there are."""
+    unknown_below: float | None
+    """The probability below which no label is said; None where none was set."""
+    streams: bool
+    stream_frames: int | None
+    """As in `StreamingRecognizer`."""
+
+    def __call__(self, frames: Tensor, lengths: Tensor | None = None) -> Output: ...
+
+    def init_state(self, batch_size: int) -> State: ...
+
+    def step(self, frame: Tensor, state: State) -> tuple[Output, State]: ...
 
 
 def parameter_count(module: nn.Module) -> int:

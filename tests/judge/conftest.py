@@ -4,13 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from understudy.data.sources import read_manifest
-from understudy.models import create_model
-from understudy.recipe import parse_recipe
-from understudy.run import Run, create_run, save_weights, write_json
+from made_runs import make_run
+from understudy.run import Run
 
 CLASSES = ("left", "right", "still")
 OPTIONS = {"backbone": "test_efficientnet", "embedding_dim": 32, "hidden_dim": 16}
@@ -34,28 +31,12 @@ def run(tmp_path: Path) -> Run:
     (tmp_path / "6.png").write_bytes(b"no picture at all")
     manifest = tmp_path / "pictures.csv"
     manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    recipe = parse_recipe(
-        {
-            "name": "small",
-            "data": {"manifest": str(manifest), "size": 32, "frames": 2},
-            "model": {"name": "frames-average", "options": OPTIONS},
-            "eval": {"batch_size": 4, "resamples": 100},
-        }
+    return make_run(
+        tmp_path / "runs" / "small",
+        manifest,
+        CLASSES,
+        model="frames-average",
+        options=OPTIONS,
+        data={"size": 32, "frames": 2},
+        eval={"batch_size": 4, "resamples": 100},
     )
-    run = create_run(tmp_path / "runs" / "small", recipe)
-    torch.manual_seed(0)
-    model = create_model("frames-average", len(CLASSES), **OPTIONS)
-    save_weights(model, run.checkpoint_path())
-    table = read_manifest(manifest)
-    content = {
-        "classes": list(CLASSES),
-        "manifest": str(manifest),
-        "fingerprint": table.fingerprint(),
-        "counts": table.counts(),
-        "groups": dict.fromkeys(table.splits, 3),
-        "clip_seconds": 0,
-        "model_options": OPTIONS,
-        "skipped": [],
-    }
-    write_json(run.path / "data.json", content)
-    return run

@@ -21,6 +21,7 @@ def make(hits: list[bool], **changes) -> Predictions:
     said = torch.where(torch.tensor(hits), target, (target + 1) % 3)
     content = {
         "record": list(range(n)),
+        "id": [f"{clip}.mp4" for clip in range(n)],
         "path": [f"{clip}.mp4" for clip in range(n)],
         "group": [f"person {clip // 2}" for clip in range(n)],
         "target": target,
@@ -39,6 +40,7 @@ def reorder(predictions: Predictions, order: list[int]) -> Predictions:
     return replace(
         predictions,
         record=[predictions.record[i] for i in order],
+        id=[predictions.id[i] for i in order],
         path=[predictions.path[i] for i in order],
         group=[predictions.group[i] for i in order],
         target=predictions.target[order],
@@ -62,13 +64,24 @@ def test_clips_are_joined_whatever_their_order_and_the_order_of_classes():
     assert compare_predictions(a, turned) == expected
 
 
-def test_clips_of_one_file_are_told_apart_by_their_row():
-    one_file = {"path": ["day.mp4"] * 8}
-    assert compare_predictions(make(A, **one_file), make(B, **one_file)) == compare_predictions(
-        make(A), make(B)
-    )
+def test_clips_of_one_file_are_told_apart_by_their_times():
+    def of_one_file(hits: list[bool], order: list[int], start: int) -> Predictions:
+        ids = [f"day.mp4#t={start + i},{start + i + 1}" for i in range(8)]
+        return reorder(make(hits, path=["day.mp4"] * 8, id=ids), order)
+
+    a, b = of_one_file(A, list(range(8)), 0), of_one_file(B, [3, 1, 7, 0, 2, 6, 5, 4], 0)
+    b = replace(b, record=list(range(8)))  # rows of another table say nothing
+    assert compare_predictions(a, b) == compare_predictions(make(A), make(B))
     with pytest.raises(UserError, match="0 in common"):
-        compare_predictions(make(A, **one_file), make(B, **one_file, record=list(range(8, 16))))
+        compare_predictions(a, of_one_file(B, list(range(8)), 8))
+
+
+def test_what_is_no_number_is_refused():
+    broken = make(B)
+    broken.logits[3] = float("nan")
+    for pair in ((broken, make(A)), (make(A), broken)):
+        with pytest.raises(UserError, match=r"not a finite number for 1 of 8 clips.*3\.mp4"):
+            compare_predictions(*pair)
 
 
 def test_different_clips_classes_labels_and_groups_are_refused():

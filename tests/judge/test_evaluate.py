@@ -1,20 +1,29 @@
 """From a run on disk to its predictions: the same numbers as by hand, and nothing mixed up."""
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from understudy.data.decode import read_frames
 from understudy.data.sources import read_manifest
 from understudy.data.transforms import prepare
 from understudy.errors import UserError
-from understudy.judge.evaluate import evaluate_run, evaluation_path, predict_loader
+from understudy.judge.evaluate import evaluate, evaluate_run, evaluation_path, predict_loader
 from understudy.judge.metrics import compute_metrics
 from understudy.judge.predictions import Predictions, read_predictions
 from understudy.run import Run, save_weights
+from understudy.run.classifier import file_sha256
 from understudy.types import Batch, Output, Recognizer, Skipped
+
+
+def paint(path: Path, seed: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
 
 
 def write_table(path: Path, rows: list[str]) -> str:
@@ -48,6 +57,7 @@ def test_predictions_survive_the_disk_exactly(tmp_path: Path):
     for n in (0, 5):
         predictions = Predictions(
             record=list(range(n)),
+            id=[f"ä {clip}.mp4#t=1.5" for clip in range(n)],
             path=[f"ä {clip}.mp4" for clip in range(n)],
             group=[""] * n,
             target=torch.arange(n) % 3,
@@ -60,7 +70,7 @@ def test_predictions_survive_the_disk_exactly(tmp_path: Path):
         found = read_predictions(tmp_path / "p.parquet")
         assert torch.equal(found.logits, predictions.logits)
         assert torch.equal(found.target, predictions.target)
-        for name in ("record", "path", "group", "classes", "split", "skipped"):
+        for name in ("record", "id", "path", "group", "classes", "split", "skipped"):
             assert getattr(found, name) == getattr(predictions, name)
 
 
@@ -74,7 +84,7 @@ def test_what_is_no_predictions_file_is_refused(tmp_path: Path):
     with pytest.raises(UserError, match="not a readable Parquet file"):
         read_predictions(tmp_path / "text.parquet")
     pq.write_table(pa.table({"record": [1]}), tmp_path / "other.parquet")
-    with pytest.raises(UserError, match="path, group, target, logits, classes, split, skipped"):
+    with pytest.raises(UserError, match="id, path, group, target, logits, classes, split, skipped"):
         read_predictions(tmp_path / "other.parquet")
 
 
@@ -133,13 +143,82 @@ def test_groups_and_files_that_were_trained_on_are_pointed_out(run: Run, tmp_pat
     other = write_table(tmp_path / "other.csv", ["path,label,split,group", *rows])
     (warning,) = leaks(other)
     assert warning.startswith("2 of 3 clips")
-    assert "person 0, x" in warning
+    assert "(0.png, person 0)" in warning
 
 
-def test_a_manifest_that_changed_since_training_is_pointed_out(run: Run):
+def test_a_training_clip_is_found_under_another_name(run: Run, tmp_path: Path):
+    """Its name and its group are new; its bytes are not."""
+    shutil.copy(tmp_path / "0.png", tmp_path / "fresh.png")
+    paint(tmp_path / "new.png", 99)
+    rows = ["fresh.png,left,test,x", "new.png,left,test,y", "8.png,left,test,z"]
+    other = write_table(tmp_path / "other.csv", ["path,label,split,group", *rows])
+    warnings = evaluate_run(run, manifest=other)["warnings"]
+    (warning,) = [text for text in warnings if "too good" in text]
+    assert warning.startswith("1 of 3 clips")
+    assert "(fresh.png)" in warning
+
+
+def test_what_happens_to_the_table_after_training_moves_no_clip(run: Run, tmp_path: Path):
+    """The run has kept its clips; a table that is named on purpose is told to have changed."""
+    before = evaluate_run(run)
+    said = read_predictions(run.predictions_path)
     table = Path(run.data["manifest"])
-    table.write_text(table.read_text().replace("8.png,still", "8.png,left"))
-    assert any("has changed since" in text for text in evaluate_run(run)["warnings"])
+    lines = table.read_text().replace(",test,", ",tset,").replace(",train,", ",test,")
+    paint(tmp_path / "more.png", 99)
+    table.write_text(lines.replace("tset", "train") + "more.png,left,test,new\n")
+    after = evaluate_run(run)
+    assert after == before
+    assert read_predictions(run.predictions_path).id == said.id
+    (first, *_) = evaluate_run(run, manifest=str(table))["warnings"]
+    assert "has changed since the run was trained" in first
+    assert "name a copy" in first
+    assert read_predictions(run.predictions_path).id == said.id
+    table.unlink()
+    assert evaluate_run(run) == before
+
+
+def test_clips_that_are_gone_or_have_changed_are_named(run: Run, tmp_path: Path):
+    (tmp_path / "7.png").unlink()
+    paint(tmp_path / "8.png", 99)
+    metrics = evaluate_run(run)
+    assert (metrics["n"], metrics["skipped"]) == (6, 3)
+    (warning,) = [text for text in metrics["warnings"] if "could not be read" in text]
+    assert "7.png (it is gone since the run began)" in warning
+    assert "8.png (its bytes have changed since the run began)" in warning
+    for row in run.manifest.rows("test"):
+        run.manifest.path_of(row).unlink(missing_ok=True)
+    with pytest.raises(UserError, match=r"None of the 9 clips of split test.*gone.*--data"):
+        evaluate_run(run)
+
+
+def test_a_run_without_its_clips_says_so(run: Run, tmp_path: Path):
+    (run.path / "manifest.parquet").unlink()
+    with pytest.raises(UserError, match=r"manifest\.parquet is missing.*--data"):
+        evaluate_run(run)
+    other = write_table(tmp_path / "o.csv", ["path,label,split", "7.png,right,test"])
+    assert "Nobody checked" in evaluate_run(run, manifest=other)["warnings"][0]
+
+
+def test_data_without_labels_is_refused(run: Run, tmp_path: Path):
+    other = write_table(tmp_path / "o.csv", ["path,label,split", "7.png,,test", "8.png,left,test"])
+    with pytest.raises(UserError, match=r"1 of 2 clips have no label, .* 7\.png"):
+        evaluate_run(run, manifest=other)
+
+
+def test_only_labels_of_the_split_must_be_known(run: Run, tmp_path: Path):
+    rows = ["7.png,right,test", "0.png,wave,train"]
+    other = write_table(tmp_path / "o.csv", ["path,label,split", *rows])
+    assert evaluate_run(run, manifest=other)["n"] == 1
+
+
+def test_an_evaluation_says_what_it_is_of(run: Run):
+    found = evaluate(run, threads=1)
+    assert found.path == run.path
+    assert found.metrics == run.metrics == evaluate_run(run)
+    assert torch.equal(found.predictions.logits, read_predictions(run.predictions_path).logits)
+    assert found.predictions.id == found.predictions.path  # pictures have no times
+    assert found.metrics["weights_sha256"] == file_sha256(run.checkpoint_path())
+    assert found.metrics["clips_fingerprint"] == run.manifest.fingerprint()
 
 
 def test_a_checkpoint_that_is_not_there_is_named(run: Run):

@@ -30,6 +30,7 @@ def make(
     probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     content = {
         "record": list(range(n)),
+        "id": [f"{clip}.mp4" for clip in range(n)],
         "path": [f"{clip}.mp4" for clip in range(n)],
         "group": [f"person {clip % groups}" if groups else "" for clip in range(n)],
         "target": torch.tensor([generator.choice(k, p=p) for p in probabilities]).long(),
@@ -146,7 +147,7 @@ def test_few_groups_missing_classes_and_skipped_clips_are_named():
     assert missing.startswith("1 of 4 classes have no clip")
     assert "class 3" in missing
     assert "2 of 202 clips (1.0%)" in skipped
-    assert "broken.mp4: the file is empty" in skipped
+    assert "broken.mp4 (the file is empty), broken.mp4 (the file is empty)" in skipped
 
 
 def test_a_class_without_clips_is_undefined_and_not_zero_percent():

@@ -14,19 +14,18 @@ from understudy.judge.predictions import Predictions
 from understudy.judge.statistics import wilson
 from understudy.judge.unknown import (
     KEEP,
-    checked_threshold,
     choose_threshold,
     explain,
     unknown_threshold,
 )
-from understudy.run import Run, save_weights
-from understudy.types import Recognizer
+from understudy.run import Run, RunClassifier, save_weights
+from understudy.run.classifier import checked_threshold
 
 
 def predictions(logits: torch.Tensor, target: torch.Tensor) -> Predictions:
     n = len(target)
     names = [str(number) for number in range(n)]
-    return Predictions(list(range(n)), names, names, target, logits, ("a", "b", "c"), "val")
+    return Predictions(list(range(n)), names, names, names, target, logits, ("a", "b", "c"), "val")
 
 
 def random_predictions(n: int, seed: int, sharpness: float = 2.0) -> Predictions:
@@ -84,50 +83,61 @@ def test_clips_that_are_all_wrong_set_nothing():
         choose_threshold(wrong)
 
 
-def always(run: Run) -> Recognizer:
+def always(run: Run) -> RunClassifier:
     """The run's model, made to say what is right for a third of the pictures."""
-    model = run.load_model()
+    classifier = run.classifier()
     with torch.no_grad():
-        model.head[-1].weight.zero_()
-        model.head[-1].bias.copy_(torch.tensor([2.0, 0.0, 0.0]))
-    return model
+        classifier.model.head[-1].weight.zero_()
+        classifier.model.head[-1].bias.copy_(torch.tensor([2.0, 0.0, 0.0]))
+    return classifier
 
 
 def test_it_is_made_once_and_kept_with_its_figures(run: Run, monkeypatch: pytest.MonkeyPatch):
     told: list[str] = []
     model = always(run)
-    threshold = unknown_threshold(run, model, tell=told.append)
+    threshold = unknown_threshold(model, note=told.append)
     content = json.loads((run.path / "unknown.json").read_text())
     assert threshold == content["threshold"] == pytest.approx(0.7869, abs=2e-4)
     assert (content["n"], content["correct"], content["wrong"]) == (9, 3, 6)
     assert (content["kept_correct"], content["kept_wrong"]) == (1, 1)
     assert content["split"] == "val"
     assert len(told) == 1
-    monkeypatch.setattr("understudy.judge.evaluate.predict_own_split", None)
-    assert unknown_threshold(run, model, tell=told.append) == threshold
+    monkeypatch.setattr("understudy.judge.unknown.predict_split", None)
+    assert unknown_threshold(model, note=told.append) == threshold
     assert len(told) == 1, "known, and nothing was recognised again"
 
 
 def test_other_weights_set_another_threshold(run: Run):
-    unknown_threshold(run, always(run))
+    unknown_threshold(always(run))
     place = run.path / "unknown.json"
     before = json.loads(place.read_text())
-    model = always(run)
+    changed = always(run)
     with torch.no_grad():
-        model.head[-1].bias[0] = 1.0
-    save_weights(model, run.checkpoint_path())
-    assert unknown_threshold(run, model) != before["threshold"]
+        changed.model.head[-1].bias[0] = 1.0
+    save_weights(changed.model, run.checkpoint_path())
+    assert unknown_threshold(changed) != before["threshold"]
     assert json.loads(place.read_text())["checkpoint_sha256"] != before["checkpoint_sha256"]
+
+
+def test_a_table_that_changes_after_training_sets_no_threshold(run: Run):
+    """Only the clips that the run has kept for validation do."""
+    threshold = unknown_threshold(always(run))
+    (run.path / "unknown.json").unlink()
+    table = Path(run.data["manifest"])
+    table.write_text(table.read_text().replace(",val,", ",train,"))
+    assert unknown_threshold(always(run)) == threshold
 
 
 def test_without_its_clips_it_says_what_to_do(run: Run):
     for number in range(27):
         (Path(run.data["manifest"]).parent / f"{number}.png").unlink()
     with pytest.raises(UserError, match=r"(?s)none of 9.*Give one instead: --unknown 0\.5"):
-        unknown_threshold(run, run.load_model())
-    Path(run.data["manifest"]).unlink()
-    with pytest.raises(UserError, match=r"(?s)no manifest.*Give one instead: --unknown 0\.5"):
-        unknown_threshold(run, run.load_model())
+        unknown_threshold(run.classifier())
+    (run.path / "manifest.parquet").unlink()
+    with pytest.raises(
+        UserError, match=r"(?s)manifest\.parquet is missing.*Give one instead: --unknown 0\.5"
+    ):
+        unknown_threshold(run.classifier())
     assert not (run.path / "unknown.json").exists()
 
 
@@ -138,8 +148,8 @@ def test_what_is_no_threshold_is_refused(value):
 
 
 def test_a_damaged_file_is_told(run: Run):
-    unknown_threshold(run, always(run))
+    unknown_threshold(always(run))
     place = run.path / "unknown.json"
     place.write_text(json.dumps(json.loads(place.read_text()) | {"threshold": 2}))
     with pytest.raises(UserError, match=r"unknown\.json: 2 is no threshold"):
-        unknown_threshold(run, always(run))
+        unknown_threshold(always(run))

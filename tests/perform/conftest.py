@@ -13,9 +13,8 @@ import torch
 from av.video.stream import VideoStream
 from torch import Tensor, nn
 
-from understudy.models import create_model
-from understudy.recipe import parse_recipe
-from understudy.run import Run, create_run, save_weights, write_json
+import made_runs
+from understudy.run import Run
 from understudy.types import Output, State, StreamingRecognizer
 
 
@@ -81,23 +80,22 @@ def write_run(
     folder: Path, *, clip_seconds: float = 1.0, temporal: str = "attention", **data
 ) -> Run:
     """A run as training leaves it, of an untrained small model that takes 4 frames of 32 pixels."""
-    recipe = parse_recipe(
-        {
-            "name": "small",
-            "data": {"manifest": str(folder / "clips.csv"), "size": 32, "frames": 4} | data,
-            "model": {"name": f"frames-{temporal}", "options": OPTIONS},
-        }
-    )
-    run = create_run(folder / "small", recipe)
-    torch.manual_seed(0)
-    options = OPTIONS | {"input_size": 32}
-    model = create_model(f"frames-{temporal}", len(CLASSES), **options)
-    with torch.no_grad():  # far from undecided, so that labels change
-        model.head[-1].weight.mul_(30)  # pyright: ignore
-    save_weights(model, run.checkpoint_path())
-    content = {"classes": CLASSES, "clip_seconds": clip_seconds, "model_options": options}
-    write_json(run.path / "data.json", content | {"manifest": str(folder / "clips.csv")})
-    return run
+
+    def decide(model) -> None:
+        model.head[-1].weight.mul_(30)  # far from undecided, so that labels change
+
+    with torch.no_grad():
+        return made_runs.make_run(
+            folder / "small",
+            folder / "clips.csv",
+            CLASSES,
+            model=f"frames-{temporal}",
+            options=OPTIONS,
+            built_with=OPTIONS | {"input_size": 32},
+            data={"size": 32, "frames": 4} | data,
+            clip_seconds=clip_seconds,
+            change=decide,
+        )
 
 
 @pytest.fixture

@@ -46,10 +46,10 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def watch(source: Source, step_s: float | None = None, **options) -> tuple[list, list[str], str]:
-    """Everything that came, what was told, and how it ended."""
-    told: list[str] = []
+    """Everything that came, what was noted, and how it ended."""
+    noted: list[str] = []
     options = {"open_s": 0.15, "stall_s": 0.15, "reconnect_s": 0.3} | options
-    reader = Newest(source, step_s, tell=told.append, **options)
+    reader = Newest(source, step_s, note=noted.append, **options)
     seen = []
     begun = time.monotonic()
     try:
@@ -60,7 +60,7 @@ def watch(source: Source, step_s: float | None = None, **options) -> tuple[list,
         source.closed.set()
         reader.close()
     assert not any(link.thread.is_alive() for link in reader._connections)
-    return seen, told, str(lost.value)
+    return seen, noted, str(lost.value)
 
 
 GONE = LostError("it ended")
@@ -68,33 +68,33 @@ GONE = LostError("it ended")
 
 def test_a_source_that_goes_away_is_tried_again_and_then_ends_clearly():
     source = Source([1, 2, 3, GONE])
-    seen, told, ended = watch(source)
+    seen, noted, ended = watch(source)
     assert seen == [(1, True), (2, False), (3, False)]
-    assert told[0].startswith("Lost at 0.0 s: it ended. Trying to reconnect for 0.3 s")
+    assert noted[0].startswith("Lost at 0.0 s: it ended. Trying to reconnect for 0.3 s")
     assert "it ended; it did not come back within 0.3 s" in ended
     assert source.opened > 3, "tried more than once"
 
 
 def test_a_source_that_comes_back_begins_anew():
     source = Source([1, 2, GONE], [OSError("busy")], [3, 4, OSError("unplugged")])
-    seen, told, ended = watch(source)
+    seen, noted, ended = watch(source)
     assert seen == [(1, True), (2, False), (3, True), (4, False)]
-    assert [sentence.split()[0] for sentence in told] == ["Lost", "Back", "Lost"]
+    assert [sentence.split()[0] for sentence in noted] == ["Lost", "Back", "Lost"]
     assert "unplugged; it did not come back" in ended
 
 
 def test_a_source_that_stalls_is_left_and_opened_again():
     source = Source([1, "stall"], [2, "stall"], ["stall"], ["stall"])
-    seen, told, ended = watch(source)
+    seen, noted, ended = watch(source)
     assert seen == [(1, True), (2, True)]
-    assert "no frame came for 0.15 s" in told[0]
+    assert "no frame came for 0.15 s" in noted[0]
     assert "no frame came" in ended
 
 
 def test_a_source_that_cannot_be_opened_is_not_tried_for_long():
     source = Source([FileNotFoundError(2, "No such device")])
-    seen, told, ended = watch(source)
-    assert (seen, told, ended, source.opened) == ([], [], "No such device", 1)
+    seen, noted, ended = watch(source)
+    assert (seen, noted, ended, source.opened) == ([], [], "No such device", 1)
     assert watch(Source(["stall"]))[2] == "no frame came for 0.15 s"
     assert watch(Source(["end"]))[2] == "it gives no frame"
 
@@ -108,8 +108,8 @@ def test_a_recording_that_ends_is_not_opened_again():
 
 def test_without_reconnecting_the_first_loss_is_the_end():
     source = Source([1, GONE], [2, GONE])
-    seen, told, ended = watch(source, reconnect_s=0)
-    assert (seen, told, source.opened) == ([(1, True)], [], 1)
+    seen, noted, ended = watch(source, reconnect_s=0)
+    assert (seen, noted, source.opened) == ([(1, True)], [], 1)
     assert ended.startswith("lost at 0.0 s: it ended")
 
 
@@ -200,7 +200,9 @@ def test_addresses_and_what_is_no_camera(tmp_path: Path):
     assert find_camera("rtsp://host/a").options == {"rtsp_transport": "tcp"}
     film = tmp_path / "film.mp4"
     film.write_bytes(b"")
-    with pytest.raises(UserError, match=r"is a file, no camera\. Watch it with: --stream"):
+    with pytest.raises(
+        UserError, match=r"is a file, no camera\. Read it with: understudy stream RUN "
+    ):
         find_camera(str(film))
     with pytest.raises(UserError, match="--camera x: give a number such as 0, a device such as"):
         find_camera("x")

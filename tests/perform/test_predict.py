@@ -13,15 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from made_runs import make_run
 from understudy.data.loader import make_loader
-from understudy.data.sources import read_manifest
 from understudy.errors import UserError
-from understudy.models import create_model
 from understudy.perform.predict import FilePrediction, lines, predict
 from understudy.perform.windows import Segment, merge_windows, window_bounds
-from understudy.recipe import parse_recipe
-from understudy.run import Run, create_run, save_weights, write_json
-from understudy.types import Output
+from understudy.run import Run
+from understudy.types import Output, Sampling, State
 
 CLASSES = ("blue", "red")
 OPTIONS = {"backbone": "test_efficientnet", "embedding_dim": 32, "hidden_dim": 16}
@@ -45,20 +43,26 @@ def film(path: Path, colours: list[tuple[int, int, int]], *, fps: int = 10, nois
 
 
 class Redness:
-    """A stand-in for an exported model: P(red) is the share of red frames; counts its batches."""
+    """A stand-in for a loaded model: P(red) is the share of red frames; counts its batches."""
 
+    name = model_name = "redness"
     classes: tuple[str, ...] = CLASSES
+    threads = unknown_below = stream_frames = None
+    streams = False
 
     def __init__(self, clip_seconds: float = 1.0, frames: int = 4) -> None:
-        self.contract = {
-            "input": {"frames": frames, "size": 16},
-            "sampling": {"method": "uniform", "stride_s": None, "clip_seconds": clip_seconds},
-        }
+        self.sampling = Sampling(size=16, frames=frames, clip_seconds=clip_seconds)
         self.batches: list[int] = []
+
+    def init_state(self, batch_size: int) -> State:
+        raise NotImplementedError
+
+    def step(self, frame: torch.Tensor, state: State) -> tuple[Output, State]:
+        raise NotImplementedError
 
     def __call__(self, frames, lengths=None) -> Output:
         assert frames.dtype == torch.uint8
-        assert frames.shape[1:] == (self.contract["input"]["frames"], 3, 16, 16)
+        assert frames.shape[1:] == (self.sampling.frames, 3, 16, 16)
         self.batches.append(len(frames))
         red = [
             (clip[:length, 0].float() > clip[:length, 2]).float().mean()
@@ -78,33 +82,25 @@ def run(tmp_path: Path) -> Run:
         split = ("train", "val", "test", "test", "test", "train")[number]
         rows.append(f"{number}.mp4,{CLASSES[number % 2]},{split},person {number}")
     (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
-    recipe = {
-        "name": "small",
-        "data": {"manifest": str(tmp_path / "clips.csv"), "size": 32, "frames": 4},
-        "model": {"name": "frames-attention", "options": OPTIONS},
-    }
-    run = create_run(tmp_path / "run", parse_recipe(recipe))
-    torch.manual_seed(0)
-    save_weights(create_model("frames-attention", 2, **OPTIONS), run.checkpoint_path())
-    content = {
-        "classes": list(CLASSES),
-        "manifest": str(tmp_path / "clips.csv"),
-        "clip_seconds": 1.0,
-        "model_options": OPTIONS,
-    }
-    write_json(run.path / "data.json", content)
-    return run
+    return make_run(
+        tmp_path / "run",
+        tmp_path / "clips.csv",
+        CLASSES,
+        model="frames-attention",
+        options=OPTIONS,
+        data={"size": 32, "frames": 4},
+        clip_seconds=1.0,
+    )
 
 
 def test_a_clip_gets_the_probabilities_that_evaluation_gives_it(run: Run):
-    manifest = read_manifest(run.data["manifest"])
-    rows = [2, 3, 4]
+    manifest, rows = run.manifest, [2, 3, 4]
     (batch,) = make_loader(manifest, run.recipe.data, rows, batch_size=3)
     model = run.load_model()
     with torch.inference_mode():
         expected = model(batch.frames, batch.lengths).logits.softmax(dim=1)
     assert batch.lengths.tolist() == [3, 4, 4]
-    found = list(predict(run, [manifest.path_of(row) for row in rows], batch_size=2))
+    found = list(predict(run.classifier(), [manifest.path_of(row) for row in rows], batch_size=2))
     assert len(found) == 3
     for prediction, probabilities in zip(found, expected, strict=True):
         (segment,) = prediction.segments
@@ -115,29 +111,10 @@ def test_a_clip_gets_the_probabilities_that_evaluation_gives_it(run: Run):
     assert [p.segments[0].end_s for p in found] == pytest.approx([0.3, 1.4, 1.0])
 
 
-def test_an_artifact_and_its_run_say_the_same(run: Run, tmp_path: Path):
-    """The run's model behind a contract, as an artifact has it."""
-    model = run.load_model()
-
-    class Exported:
-        classes = run.classes
-        contract = {  # noqa: RUF012
-            "input": {"frames": 4, "size": 32},
-            "sampling": {"method": "uniform", "stride_s": None, "clip_seconds": 1.0},
-        }
-
-        def __call__(self, frames, lengths=None) -> Output:
-            return model(frames, lengths)
-
-    film(tmp_path / "long.mp4", [RED] * 45, noise=9)
-    paths = [tmp_path / "long.mp4", tmp_path / "2.mp4"]
-    assert list(predict(Exported(), paths)) == list(predict(run, paths))
-
-
 def test_batches_change_nothing(run: Run, tmp_path: Path):
     film(tmp_path / "long.mp4", [RED] * 45, noise=9)
     paths = [tmp_path / name for name in ("long.mp4", "0.mp4", "2.mp4")]
-    together, alone = (list(predict(run, paths, batch_size=size)) for size in (100, 1))
+    together, alone = (list(predict(run.classifier(), paths, batch_size=size)) for size in (100, 1))
     assert len(together) == 3
     for one, other in zip(together, alone, strict=True):
         assert one.path == other.path

@@ -21,14 +21,14 @@ from understudy.data.decode import read_frames
 from understudy.data.transforms import prepare
 from understudy.errors import UserError
 from understudy.perform.camera import Camera
-from understudy.perform.command import explain, predict_stream
 from understudy.perform.newest import LostError
 from understudy.perform.predict import predict
 from understudy.perform.smoothing import Change, Stretch
 from understudy.perform.sources import FileSource, TimedFrame
-from understudy.perform.stream import PICTURE_STEP_S, Stream, StreamModel, Summary, step_seconds
-from understudy.run import Run
-from understudy.types import Output, Recognizer
+from understudy.perform.stream import Stream, StreamModel, Summary
+from understudy.perform.stream_command import Options, explain, recognise_stream
+from understudy.run import PICTURE_STEP_S, Run
+from understudy.types import Output
 
 
 class Frames:
@@ -56,9 +56,9 @@ class Frames:
 def test_over_one_clip_the_answer_is_that_of_predict(make_run, film, temporal):
     """The same file by windows, which takes the frames of evaluation, and frame by frame."""
     run, path = make_run(temporal=temporal), film("clip.mp4", 20)
-    (prediction,) = predict(run, [path])
+    (prediction,) = predict(run.classifier(), [path])
     (segment,) = prediction.segments
-    model = StreamModel(run)
+    model = StreamModel(run.classifier())
     for frame in FileSource(path, model.step_s):
         probabilities = model.probabilities(frame.pixels)
     assert probabilities == pytest.approx(list(segment.probabilities.values()), abs=1e-5)
@@ -66,7 +66,7 @@ def test_over_one_clip_the_answer_is_that_of_predict(make_run, film, temporal):
 
 def test_every_answer_is_that_of_a_clip_of_the_latest_frames(make_run, film):
     run, path = make_run(), film("long.mp4", 200)
-    model, whole = StreamModel(run), run.load_model()
+    model, whole = StreamModel(run.classifier()), run.load_model()
     times, answers, remembered = [], [], []
     for frame in FileSource(path, model.step_s):
         answers.append(model.probabilities(frame.pixels))
@@ -86,7 +86,7 @@ def test_the_pace_is_that_of_training(make_run, tmp_path):
         (tmp_path / name).mkdir()
         run = make_run(**options)
         run.path.rename(tmp_path / name / "run")
-        return step_seconds(Run(tmp_path / name / "run"))
+        return Run(tmp_path / name / "run").classifier().sampling.step_s
 
     assert step("uniform", clip_seconds=1.8) == pytest.approx(0.45)
     assert step("segment", clip_seconds=1.8, sampling="random_segment") == pytest.approx(0.45)
@@ -98,7 +98,7 @@ def test_the_pace_is_that_of_training(make_run, tmp_path):
 
 def test_pictures_are_recognised_one_by_one(make_run):
     run = make_run(clip_seconds=0.0)
-    model, whole = StreamModel(run), run.load_model()
+    model, whole = StreamModel(run.classifier()), run.load_model()
     for pixels in Frames(5, 0.2).pixels:
         with torch.inference_mode():
             expected = whole(pixels[None, None]).logits[0].softmax(0)
@@ -107,11 +107,11 @@ def test_pictures_are_recognised_one_by_one(make_run):
 
 
 def test_pseudo_clips_are_clips(make_run):
-    assert StreamModel(make_run(clip_seconds=0.0, pseudo={})).clip_frames == 4
+    assert StreamModel(make_run(clip_seconds=0.0, pseudo={}).classifier()).clip_frames == 4
 
 
 def test_changes_and_stretches_agree(make_run):
-    model = StreamModel(make_run())
+    model = StreamModel(make_run().classifier())
     stream = Stream(model, Frames(80, 0.25), threshold=0.9, smoothing_s=0.1)
     events = list(stream)
     changes = [event for event in events if isinstance(event, Change)]
@@ -127,7 +127,7 @@ def test_changes_and_stretches_agree(make_run):
 
 
 def test_nothing_is_named_before_half_a_clip_was_seen(make_run):
-    model = StreamModel(make_run())
+    model = StreamModel(make_run().classifier())
     events = list(Stream(model, Frames(12, 0.25, fresh=(0, 8)), smoothing_s=0))
     changes = [event for event in events if isinstance(event, Change)]
     unknown = [change.time_s for change in changes if change.label == "unknown"]
@@ -138,7 +138,7 @@ def test_nothing_is_named_before_half_a_clip_was_seen(make_run):
 
 
 def test_after_a_break_nothing_is_remembered(make_run):
-    model = StreamModel(make_run())
+    model = StreamModel(make_run().classifier())
     source = Frames(9, 0.25, fresh=(0, 5))
 
     def answers(frames: list[TimedFrame]) -> list[list[float]]:
@@ -154,7 +154,7 @@ def test_after_a_break_nothing_is_remembered(make_run):
 
 
 def test_the_summary_counts_and_times(make_run):
-    model = StreamModel(make_run())
+    model = StreamModel(make_run().classifier())
     source = Frames(10, 0.25)
     source.wait_s = 0.01  # as if decoding took so long
     stream = Stream(model, source)
@@ -184,45 +184,33 @@ def test_a_summary_in_words():
     assert explain(Summary(0.0, 1, 0, 0, 4.21, 9.87, None)).endswith("9.9 ms)")
 
 
-def test_a_model_that_takes_whole_clips_is_refused(make_run, monkeypatch):
-    class Whole(Recognizer):
-        pass
-
-    run = make_run()
-    monkeypatch.setattr(Run, "load_model", lambda self, checkpoint: Whole())
-    with pytest.raises(UserError, match=r"cannot be stepped frame by frame\. Leave out --stream"):
-        StreamModel(run)
+def test_a_model_that_takes_whole_clips_is_refused(make_run):
+    classifier = make_run().classifier()
+    classifier.streams = False
+    with pytest.raises(UserError, match=r"small, takes whole clips and cannot be stepped frame by"):
+        StreamModel(classifier)
 
 
 def test_a_broken_model_says_so(make_run, monkeypatch):
-    model = StreamModel(make_run())
+    model = StreamModel(make_run().classifier())
     nan = torch.full((1, 3), torch.nan)
     monkeypatch.setattr(model._memory, "step", lambda frame: Output(nan, nan))
     with pytest.raises(UserError, match="not a finite number"):
         model.probabilities(Frames(1, 1).pixels[0])
 
 
-def command(run: Run, *files: Path, show, **options) -> list[str]:
-    told: list[str] = []
-    defaults = {
-        "camera": None,
-        "unknown": 0.0,
-        "smoothing_s": 0.0,
-        "reconnect_s": None,
-        "checkpoint": "best",
-        "as_json": True,
-        "show": show,
-        "tell": told.append,
-    }
-    predict_stream(run.path, files, **(defaults | options))
-    return told
+def command(run: Run, file: Path | None = None, *, show, **options) -> list[str]:
+    noted: list[str] = []
+    given = Options(**({"unknown": 0.0, "smoothing_s": 0.0} | options))
+    recognise_stream(run.path, file, given, as_json=True, show=show, note=noted.append)
+    return noted
 
 
 def test_json_is_what_the_stream_gives(make_run, film):
     run, path, said = make_run(), film("long.mp4", 100), []
     command(run, path, show=said.append)
     entries = [json.loads(line) for line in said]
-    model = StreamModel(run)
+    model = StreamModel(run.classifier())
     stream = Stream(model, FileSource(path, model.step_s), smoothing_s=0)
     expected = list(stream)
     assert [entry["event"] for entry in entries[:-1]] == [
@@ -298,7 +286,7 @@ def test_a_drawn_camera_is_recognised_until_it_ends(make_run):
 
 @pytest.mark.slow
 def test_ctrl_c_ends_a_camera_with_its_summary(make_run):
-    words = ["predict", str(make_run().path), "--unknown", "0"]
+    words = ["stream", str(make_run().path), "--unknown", "0"]
     process = subprocess.Popen(
         [sys.executable, "-m", "understudy.cli", *words, "--camera", "lavfi:testsrc,realtime"],
         stdout=subprocess.PIPE,
@@ -330,7 +318,8 @@ from understudy.perform.sources import FileSource
 from understudy.perform.stream import Stream, StreamModel
 from understudy.run import open_run
 from understudy.ship.bench.memory import own_peak_bytes
-stream = Stream(StreamModel(open_run(sys.argv[1])), FileSource(Path(sys.argv[2]), None))
+model = StreamModel(open_run(sys.argv[1]).classifier())
+stream = Stream(model, FileSource(Path(sys.argv[2]), None))
 list(stream)
 print(stream.summary().frames, own_peak_bytes())
 """

@@ -6,11 +6,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import torch
 
-from understudy.models import create_model
-from understudy.recipe import parse_recipe
-from understudy.run import Run, create_run, save_weights, write_json
+from made_runs import make_run as made_run
+from understudy.run import Run
 from understudy.ship import Artifact, export_run
 
 CLASSES = ("left", "right", "still")
@@ -37,25 +35,15 @@ def film(path: Path, seed: int, frames: int) -> None:
 
 def write_run(root: Path, manifest: Path, **data: object) -> Run:
     """A run directory with random weights, which is all that exporting needs."""
-    recipe = parse_recipe(
-        {
-            "name": root.name,
-            "data": {"manifest": str(manifest), "size": SIZE, "frames": FRAMES} | data,
-            "model": {"name": "frames-attention", "options": OPTIONS},
-        }
+    return made_run(
+        root,
+        manifest,
+        CLASSES,
+        model="frames-attention",
+        options=OPTIONS,
+        data={"size": SIZE, "frames": FRAMES} | data,
+        clip_seconds=1.0,
     )
-    run = create_run(root, recipe)
-    torch.manual_seed(0)
-    model = create_model("frames-attention", len(CLASSES), **OPTIONS)
-    save_weights(model, run.checkpoint_path())
-    content = {
-        "classes": list(CLASSES),
-        "manifest": str(manifest),
-        "model_options": OPTIONS,
-        "clip_seconds": 1.0,
-    }
-    write_json(run.path / "data.json", content)
-    return run
 
 
 @pytest.fixture(scope="session")

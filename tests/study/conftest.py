@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made_runs import own_clips
 
-from understudy.data.manifest import Manifest
-from understudy.data.sources import read_manifest
 from understudy.judge.metrics import compute_metrics
 from understudy.judge.predictions import Predictions
 from understudy.recipe import parse_recipe
@@ -67,19 +66,13 @@ def start_run(path: Path, manifest: Path, **sections: Any) -> Run:
     return create_run(path, parse_recipe(content | sections))
 
 
-def train(run: Run, manifest: Manifest, *, taught: bool = True, epochs: int = EPOCHS) -> None:
+def train(run: Run, *, taught: bool = True, epochs: int = EPOCHS, finished: bool = True) -> None:
     """Write what training writes, with curves that look like learning."""
     write_json(
         run.path / "data.json",
         {
-            "classes": list(manifest.classes),
+            "classes": list(CLASSES),
             "manifest": run.recipe.data.manifest,
-            "fingerprint": manifest.fingerprint(),
-            "counts": manifest.counts(),
-            "groups": {
-                split: len({manifest.records[row].group for row in manifest.rows(split)})
-                for split in manifest.splits
-            },
             "clip_seconds": 1.0,
             "model_options": {"weights": "random"},
             "skipped": [
@@ -92,6 +85,7 @@ def train(run: Run, manifest: Manifest, *, taught: bool = True, epochs: int = EP
             ],
         },
     )
+    own_clips(run)
     history = []
     for epoch in range(1, epochs + 1):
         done = epoch / epochs
@@ -123,7 +117,8 @@ def train(run: Run, manifest: Manifest, *, taught: bool = True, epochs: int = EP
             "python": "3.11.9",
             "libraries": {"torch": "2.14.1", "timm": "1.0.31"},
             "command": ["understudy", "train", "my recipe.yaml", "--set", "train.epochs=6"],
-        },
+        }
+        | ({"finished": "2026-01-02T03:04:05+0000"} if finished else {}),
     )
     if taught:
         write_json(
@@ -142,8 +137,9 @@ def train(run: Run, manifest: Manifest, *, taught: bool = True, epochs: int = EP
         )
 
 
-def evaluate(run: Run, manifest: Manifest, *, wrong: int = 2, seed: int = 0) -> Predictions:
+def evaluate(run: Run, *, wrong: int = 2, seed: int = 0) -> Predictions:
     """Write what evaluation writes, with exactly `wrong` mistakes."""
+    manifest = run.manifest
     rows = manifest.rows("test")
     classes = manifest.classes
     generator = torch.Generator().manual_seed(seed)
@@ -155,6 +151,7 @@ def evaluate(run: Run, manifest: Manifest, *, wrong: int = 2, seed: int = 0) -> 
     logits[torch.arange(len(rows)), said] += 4 + 2 * torch.rand(len(rows), generator=generator)
     predictions = Predictions(
         record=rows,
+        id=[manifest.id_of(row) for row in rows],
         path=[manifest.records[row].path for row in rows],
         group=[manifest.records[row].group for row in rows],
         target=target,
@@ -240,15 +237,14 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def new_run(tmp_path: Path, clips: Path) -> Callable[..., Run]:
     """Gives runs as far as asked for: start, train, evaluate or ship."""
 
-    def make(until: str = "ship", **sections: Any) -> Run:
+    def make(until: str = "ship", *, finished: bool = True, **sections: Any) -> Run:
         steps = ("start", "train", "evaluate", "ship")
         run = start_run(tmp_path / "runs" / "first", clips, **sections)
-        manifest = read_manifest(clips)
         for step in steps[1 : steps.index(until) + 1]:
             if step == "train":
-                train(run, manifest, taught="teacher" in sections)
+                train(run, taught=bool({"teacher", "teachers"} & set(sections)), finished=finished)
             elif step == "evaluate":
-                evaluate(run, manifest)
+                evaluate(run)
             else:
                 ship(run)
         return run

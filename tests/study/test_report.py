@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from understudy.data.loader import ClipDataset, Sample
-from understudy.data.sources import read_manifest
 from understudy.errors import UserError
 from understudy.judge.predictions import read_predictions
 from understudy.run import Run, read_json, write_json
-from understudy.study import cast
+from understudy.run.unfinished import unfinished_note
+from understudy.study import sides
 from understudy.study.gallery import make_gallery
 from understudy.study.report import duration, percent, render_report, write_report
 
@@ -153,7 +153,7 @@ def test_the_teacher_of_kind_run_is_judged_on_the_same_split(
     write_json(run.path / "teacher.json", facts)
     page = page_of(run)
     assert "Right on 50% of the val split" in page.text
-    assert "The teacher's run could not be read. There is no run at" in page.text
+    assert "The run of the teacher teacher could not be read. There is no run at" in page.text
 
     (tmp_path / "teacher" / "checkpoints").mkdir(parents=True)
     (tmp_path / "teacher" / "recipe.yaml").write_bytes((run.path / "recipe.yaml").read_bytes())
@@ -207,8 +207,7 @@ def test_training_pictures_are_augmented_as_in_the_first_epoch(
         shown = torch.from_numpy(np.array(picture.convert("RGB"))).float()
 
     def distance(view: int | None) -> float:
-        dataset = ClipDataset(read_manifest(clips), run.recipe.data, augmented=view is not None)
-        sample = dataset[(clip.row, view)]
+        sample = ClipDataset(run.manifest, run.recipe.data)[(clip.row, view)]
         assert isinstance(sample, Sample)
         return (sample.frames[0].permute(1, 2, 0) - shown).abs().mean().item()
 
@@ -255,23 +254,24 @@ def test_what_was_skipped_is_listed_with_its_reason(new_run: NewRun) -> None:
     assert "And 3 more" in page.text
 
 
-def test_a_manifest_out_of_reach_or_changed_is_said_and_nothing_wrong_is_shown(
-    new_run: NewRun,
-) -> None:
+def test_a_run_without_its_clips_says_so_and_shows_no_pictures(new_run: NewRun) -> None:
     run = new_run("evaluate")
-    data = run.data
-    write_json(run.path / "data.json", data | {"manifest": "gone.csv"})
+    (run.path / "manifest.parquet").unlink()
     page = page_of(run)
-    assert "the manifest is out of reach. There is no manifest gone.csv" in page.text
+    assert "This page shows no pictures." in page.text
+    assert "manifest.parquet is missing" in page.text
     assert page.films() == []
     assert "How good it is" in page.text
-    write_json(run.path / "data.json", data | {"fingerprint": "0" * 64})
-    page = page_of(run)
-    assert "has changed since the run was trained" in page.text
-    assert page.films() == []
 
 
-def test_a_clip_that_cannot_be_read_any_more_is_counted(
+def test_a_source_that_moved_takes_no_pictures_away(new_run: NewRun, clips: Path) -> None:
+    run = new_run("evaluate")
+    write_json(run.path / "data.json", run.data | {"manifest": "gone.csv"})
+    assert "shows no pictures" not in page_of(run).text
+    assert page_of(run).films()
+
+
+def test_clips_that_are_gone_changed_or_damaged_are_named_on_the_page(
     new_run: NewRun, clips: Path, tmp_path: Path
 ) -> None:
     import shutil
@@ -281,9 +281,46 @@ def test_a_clip_that_cannot_be_read_any_more_is_counted(
     data = {"manifest": str(copy / "clips.csv"), "size": 64, "frames": 6}
     run = new_run("train", data=data)
     (copy / "clips" / "1_train_0.mp4").write_bytes(b"torn")
+    (copy / "clips" / "2_train_1.mp4").unlink()
     page = page_of(run)
-    assert "1 clip meant for this page could not be read" in page.text
-    assert "1_train_0.mp4" in page.text
+    assert "2 clips meant for this page could not be read." in page.text
+    assert "clips/1_train_0.mp4: its bytes have changed since the run began" in page.text
+    assert "clips/2_train_1.mp4: it is gone since the run began" in page.text
+    for number in range(4):
+        for i in range(2):
+            (copy / "clips" / f"{number}_train_{i}.mp4").unlink(missing_ok=True)
+    assert "8 clips meant for this page could not be read." in page_of(run).text
+    assert "and 3 more." in page_of(run).text
+
+
+def test_an_interrupted_run_says_so_at_the_top(new_run: NewRun) -> None:
+    run = new_run("evaluate", finished=False)
+    (said,) = re.findall(r'<p class="unfinished">(.*?)</p>', render_report(run))
+    assert "Training of first is not finished: 6 of 15 epochs are done" in said
+    assert f"understudy train --resume {run.path}" in said
+    assert said.split(".")[0] == str(unfinished_note(run)).split(".")[0]
+    write_json(run.path / "environment.json", run.environment | {"finished": "today"})
+    assert "is not finished" not in render_report(run)
+    assert unfinished_note(run) is None
+
+
+def test_every_teacher_of_several_stands_on_the_page(new_run: NewRun) -> None:
+    teachers = {"clip": {"kind": "clip"}, "big": {"kind": "clip", "alpha": 0}}
+    run = new_run("ship", teachers=teachers, distill={"alpha": 2, "beta": 0.25, "gamma": 1})
+    facts = run.teacher
+    assert facts is not None
+    second = facts | {"name": "ViT-L-14", "parameters": 303_966_208, "head": "probe"}
+    write_json(run.path / "teacher.json", {"teachers": {"clip": facts, "big": second}})
+    page = page_of(run)
+    assert "with ViT-B-32 and ViT-L-14 as its teachers." in page.text
+    assert "The teacher clip, frozen ViT-B-32" in page.text
+    assert "The teacher big, frozen ViT-L-14" in page.text
+    assert "Head: probe." in page.text
+    equation = "loss = 2 × feature + 0.25 × response (clip) + 0 × feature + 0.25 × response (big)"
+    assert f"{equation} + 1 × task" in page.text
+    assert "35 times smaller (clip); 122 times smaller (big)" in page.text
+    assert "15 times faster (clip)" in page.text, "the other was not timed"
+    assert "than its teacher" not in page.text
 
 
 def test_exports_benchmarks_and_other_evaluations_are_shown(new_run: NewRun) -> None:
@@ -388,7 +425,7 @@ def test_numbers_have_three_figures_and_a_unit() -> None:
         return text.replace("\N{NO-BREAK SPACE}", " ")
 
     numbers = (999, 951_024, 999_600, 2_303_743, 27_655_936, 87_849_216, 151_277_313)
-    written = [plain(cast.big_number(number)) for number in numbers]
+    written = [plain(sides.big_number(number)) for number in numbers]
     assert written == ["999", "951 k", "1.00 M", "2.30 M", "27.7 M", "87.8 M", "151 M"]
-    assert plain(cast.file_size(9_310_000)) == "9.31 MB"
+    assert plain(sides.file_size(9_310_000)) == "9.31 MB"
     assert [duration(s) for s in (41.7, 185, 7800)] == ["42 s", "3 min 5 s", "2 h 10 min"]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from understudy.run import Run
 
 
 def print_(text: str) -> None:
@@ -26,3 +29,12 @@ def say(text: str) -> None:
 def quoted(path: Path) -> str:
     """A path as a shell takes it."""
     return shlex.quote(str(path))
+
+
+def say_unfinished(run: Run) -> None:
+    """Say it where training of a run has not come to its end."""
+    from understudy.run.unfinished import unfinished_note
+
+    note = unfinished_note(run)
+    if note is not None:
+        say(note)

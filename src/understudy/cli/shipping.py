@@ -1,4 +1,4 @@
-"""The verbs by which a run leaves: export, bench, load."""
+"""The verbs by which a model leaves and comes back: export, bench, push, pull."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from understudy.cli.say import print_, quoted, say
+from understudy.cli.options import RunArgument
+from understudy.cli.say import print_, quoted, say, say_unfinished
 from understudy.errors import UserError
 
 shipping_app = typer.Typer()
-
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 
 
 @shipping_app.command()
@@ -51,6 +50,7 @@ def export(
     if "all" in wanted:
         wanted = list(FORMATS)
     opened = open_run(run)
+    say_unfinished(opened)
     publish = push_to_hub is not None
     if push_to_hub is not None:
         from understudy.ship.hub import check_name
@@ -110,11 +110,18 @@ def bench(
     plot: Annotated[
         Path | None, typer.Option(help="Draw accuracy against latency: .png or .svg.")
     ] = None,
+    device: Annotated[str, typer.Option(hidden=True)] = "cpu",
 ) -> None:
     """Time runs, artifacts and peers in turns, per clip and per new frame of a stream.
 
-    A run alone is timed beside its exports. Ratios are to the first.
+    A run alone is timed beside its exports. Ratios are to the first. All of it runs on the CPU,
+    where exports run too, so there is no --device.
     """
+    if device != "cpu":
+        raise UserError(
+            f"bench has no --device {device}: it compares runs with exports and peers, and these "
+            "run on the CPU here. Leave it out."
+        )
     from understudy.ship.bench import bench as bench_subjects
     from understudy.ship.bench import keep_rows
     from understudy.ship.bench.lineup import lineup
@@ -141,7 +148,43 @@ def bench(
 
 
 @shipping_app.command()
-def load(
+def push(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|ARTIFACT", help="A run, for all of its exports, or one of them."
+        ),
+    ],
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A name on the hub.")],
+    public: Annotated[
+        bool, typer.Option("--public", help="Visible to everybody, where the name is new.")
+    ] = False,
+) -> None:
+    """Publish exports that are there already on the Hugging Face hub, with a model card."""
+    from understudy.perform.loading import is_artifact
+    from understudy.run import open_run
+    from understudy.ship.artifact import open_artifact
+    from understudy.ship.hub import check_name, push_to_hub
+
+    check_name(name)
+    if is_artifact(source):
+        artifacts = [open_artifact(source)]
+        run = artifacts[0].run
+    else:
+        run = open_run(source)
+        places = sorted(file.parent for file in run.path.glob("exports/*/contract.json"))
+        artifacts = [open_artifact(place) for place in places]
+        if not artifacts:
+            raise UserError(f"{run.path} has no export to publish. Make one: understudy export "
+                            f"{quoted(run.path)} --to onnx")  # fmt: skip
+    if run is not None:
+        say_unfinished(run)
+    for artifact in artifacts:
+        print_(push_to_hub(artifact, name, run=run, private=not public))
+
+
+@shipping_app.command()
+def pull(
     name: Annotated[
         str,
         typer.Argument(metavar="NAME", help="hub:OWNER/NAME, hub:OWNER/NAME/FORMAT, or a folder."),

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -41,6 +40,7 @@ __all__ = [
     "probe",
     "read_frames",
     "read_timeline",
+    "read_views",
     "stream_frames",
 ]
 
@@ -100,22 +100,40 @@ def read_frames(
     frame whose shorter side is longer is made that small, aspect kept; never enlarged. Raises
     DecodeError when any of the frames is damaged or missing: none is replaced by another.
     """
+    return read_views(path, [(times_s, short_side)])[0]
+
+
+def read_views(
+    path: str | Path, wanted: Sequence[tuple[Sequence[float], int | None]]
+) -> list[Tensor]:
+    """Several selections of frames in one pass: each is (times_s, short_side) of `read_frames`.
+
+    Every frame is decoded once and made small from its full size, so that a selection has the same
+    pixels whatever is read beside it.
+    """
     path = Path(path)
-    if not times_s or any(a >= b for a, b in pairwise(times_s)):
-        raise ValueError(f"times_s={times_s}: one time at least is needed, and they must rise.")
-    finish = partial(_shrink, short_side=short_side)
+    for times_s, _ in wanted:
+        if not times_s or any(a >= b for a, b in pairwise(times_s)):
+            raise ValueError(f"times_s={times_s}: one time at least is needed, and they must rise.")
+    union = sorted({time_s for times_s, _ in wanted for time_s in times_s})
+    sides = {short_side for _, short_side in wanted}
+
+    def finish(frame: Tensor) -> dict[int | None, Tensor]:
+        return {side: _shrink(frame, short_side=side) for side in sides}
+
     if path.is_dir():
-        frames = _read_folder(path, times_s, short_side)
+        shrunk = list(map(finish, _read_folder(path, union)))
     elif _is_picture(path):
-        if len(times_s) > 1:
-            raise DecodeError(path, f"a picture has one frame, not {len(times_s)}")
-        frames = [finish(read_picture(path))]
+        if len(union) > 1:
+            raise DecodeError(path, f"a picture has one frame, not {len(union)}")
+        shrunk = [finish(read_picture(path))]
     else:
-        frames = read_video(path, times_s, finish)
-    sizes = {tuple(frame.shape[1:]) for frame in frames}
+        shrunk = read_video(path, union, finish)
+    sizes = {tuple(frame.shape[1:]) for one in shrunk for frame in [next(iter(one.values()))]}
     if len(sizes) > 1:
         raise DecodeError(path, f"its frames differ in size: {sorted(sizes)}")
-    return torch.stack(frames)
+    at = dict(zip(union, shrunk, strict=True))
+    return [torch.stack([at[time_s][side] for time_s in times_s]) for times_s, side in wanted]
 
 
 def stream_frames(path: str | Path, step_s: float | None) -> Iterator[tuple[float, Tensor]]:
@@ -161,12 +179,13 @@ def _frame_files(folder: Path) -> list[Path]:
     return files
 
 
-def _read_folder(folder: Path, times_s: Sequence[float], short_side: int | None) -> list[Tensor]:
+def _read_folder(folder: Path, times_s: Sequence[float]) -> Iterator[Tensor]:
     files = _frame_files(folder)
     numbers = [math.floor(exact_s(time_s) * int(FOLDER_FPS)) for time_s in times_s]
     if numbers[0] < 0 or numbers[-1] >= len(files):
         raise DecodeError(folder, f"it has {len(files)} frames, not {numbers[-1] + 1}")
-    return [_shrink(read_picture(files[number]), short_side=short_side) for number in numbers]
+    for number in numbers:
+        yield read_picture(files[number])
 
 
 def _shrink(frame: Tensor, *, short_side: int | None) -> Tensor:

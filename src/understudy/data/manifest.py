@@ -1,237 +1,289 @@
-"""The table of clips: what it holds, how it is checked and split by group.
+"""The table of clips: what it holds, and what is asked of it.
 
 A manifest holds one row per clip. `group` is the person or the source video; figures are honest
-only when no group stands in two splits, so that is checked whenever a manifest is read.
+only when no group stands in two splits, so that is checked whenever a manifest is read
+(`data/checking.py`), and splits that are dealt out keep to it (`data/splitting.py`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from understudy.data.checking import SPLITS, check_manifest
+from understudy.data.columns import Coded, Columns, Labels, Records, Text, as_text
+from understudy.data.identity import fingerprint_of, ids_of
+from understudy.data.splitting import complete_splits, split_by_group
 from understudy.errors import UserError, nearest
 from understudy.types import Record
 
-SPLITS = ("train", "val", "test")
+__all__ = [
+    "SPLITS",
+    "Manifest",
+    "check_manifest",
+    "complete_splits",
+    "labels_of",
+    "split_by_group",
+]
+
+OWN_COLUMNS = ("id", "path", "label", "split", "group", "start_s", "end_s", "fingerprint")
+"""Of `Manifest.to_table`, in this order; further columns follow."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Manifest:
-    """Rows of clips and where they lie.
+    """N rows of clips and where they lie.
 
-    records: the rows; their number is the `index` of a batch. root: folder that relative paths
+    columns: the rows; their number is the `index` of a batch. root: folder that relative paths
     start from. extras: further columns of the table, kept as text. ignored: files that a source
     saw and did not take, since they are no media.
     """
 
-    records: tuple[Record, ...]
+    columns: Columns
     root: Path
-    extras: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    extras: Mapping[str, Sequence[str]] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    fingerprints: Text | None = None
+    """Of the bytes of each clip, as `data.fingerprint` has them, once somebody has noted them;
+    empty where nothing could be read."""
+
+    # How one is made
+
+    @classmethod
+    def from_records(
+        cls,
+        records: Sequence[Record],
+        root: Path,
+        extras: Mapping[str, Sequence[str]] | None = None,
+        ignored: Sequence[str] = (),
+    ) -> Manifest:
+        """A manifest of these rows, unchecked. Where one label is a tuple, all of them become one.
+
+        Raises UserError for text that UTF-8 cannot hold.
+        """
+        texts = {name: Text(values) for name, values in (extras or {}).items()}
+        assert all(len(text) == len(records) for text in texts.values())
+        return cls(Columns.of_records(records), Path(root), texts, tuple(ignored))
+
+    def with_root(self, root: Path) -> Manifest:
+        """The same rows, with paths that start from another folder."""
+        return replace(self, root=Path(root))
+
+    def with_splits(self, split: Any) -> Manifest:
+        """The same rows in other splits. split: (N,) strings, or an Arrow array of them."""
+        return replace(self, columns=replace(self.columns, split=self._coded(split)))
+
+    def with_groups(self, group: Any) -> Manifest:
+        """The same rows in other groups. group: (N,) strings, or an Arrow array of them."""
+        return replace(self, columns=replace(self.columns, group=self._coded(group)))
+
+    def with_fingerprints(self, fingerprints: Sequence[str | None]) -> Manifest:
+        """The same rows, known by their bytes from now on."""
+        assert len(fingerprints) == len(self)
+        return replace(self, fingerprints=Text([one or "" for one in fingerprints]))
+
+    def _coded(self, names: Any) -> Coded:
+        coded = Coded.of(names)
+        assert len(coded.codes) == len(self)
+        return coded
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Manifest:
+        """Some of the rows, in this order, with what else belongs to them."""
+        places = np.asarray(rows, np.int64)
+        extras = {name: Text(as_text(v).take(pa.array(places))) for name, v in self.extras.items()}
+        known = self.fingerprints
+        if known is not None:
+            known = Text(as_text(known).take(pa.array(places)))
+        return replace(self, columns=self.columns.take(places), extras=extras, fingerprints=known)
+
+    # What is in a row
 
     def __len__(self) -> int:
-        return len(self.records)
+        return len(self.columns.path)
 
     @cached_property
-    def classes(self) -> tuple[str, ...]:
-        """All labels, sorted; their order is the order of logits."""
-        return tuple(sorted({label for row in self.records for label in labels_of(row)}))
+    def records(self) -> Records:
+        """The rows as `Record`s, each built when it is asked for. Whole columns are far faster."""
+        return Records(self.columns)
 
-    @cached_property
-    def is_multi_label(self) -> bool:
-        """Whether several labels may hold at once."""
-        return any(isinstance(row.label, tuple) for row in self.records)
+    def path_of(self, row: int) -> Path:
+        """Where the media of a row lies; absolute."""
+        return (self.root / self.columns.path[int(row)].as_py()).absolute()
 
-    @cached_property
-    def _class_index(self) -> dict[str, int]:
-        return {label: number for number, label in enumerate(self.classes)}
+    def key_of(self, row: int) -> str:
+        """What a clip is known by wherever it lies: the fingerprint of its bytes, with its times
+        where it is a part of a file. Its id, where nobody noted fingerprints."""
+        name = self.id_of(row)
+        if self.fingerprints is None:
+            return name
+        return self.fingerprints[row] + name[len(self.columns.path[int(row)].as_py()) :]
+
+    def is_unchanged(self, row: int, fingerprint: str | None) -> bool:
+        """Whether these are the bytes that were noted; True where nobody noted any. None, what
+        cannot be read, is unchanged where it could not be read then."""
+        return self.fingerprints is None or self.fingerprints[row] == (fingerprint or "")
+
+    def label_of(self, row: int) -> str | tuple[str, ...] | None:
+        """The label of a row; a tuple where several may hold at once; None where it has none."""
+        return self.records[row].label
+
+    def group_of(self, row: int) -> str:
+        """The group of a row."""
+        return self.columns.group.names[int(self.columns.group.codes[row])].as_py()
+
+    def groups(self, rows: Sequence[int] | np.ndarray) -> list[str]:
+        """The groups of these rows."""
+        codes = self.columns.group.codes[np.asarray(rows, np.int64)]
+        return self.columns.group.names.take(pa.array(codes)).to_pylist()
+
+    def target_of(self, row: int) -> int | list[int]:
+        """Class index of a row, or all of its class indices in a multi-label manifest; -1 for a row
+        without a label."""
+        indices = self.columns.label.of_row(row)
+        if self.is_multi_label:
+            return indices
+        return indices[0] if indices else -1
+
+    def targets(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Class indices (len(rows),) int64 of these rows, -1 without a label. Not for rows of
+        several labels."""
+        assert not self.is_multi_label
+        label, places = self.columns.label, np.asarray(rows, np.int64)
+        found = np.full(len(places), -1, np.int64)
+        labelled = label.numbers[places] > 0
+        found[labelled] = label.codes[label.offsets[places[labelled]]]
+        return found
+
+    def id_of(self, row: int) -> str:
+        """What names a clip: its path, with `#t=START,END` (a W3C media fragment, in seconds) where
+        the row is a part of a file. No two rows of a checked manifest share one."""
+        return ids_of(self.columns, slice(row, row + 1))[0].as_py()
+
+    def ids(self) -> pa.Array:
+        """The ids (N,) of all rows, as Arrow text."""
+        return ids_of(self.columns)
+
+    # What is in the table
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """All labels, sorted; their order is the order of logits."""
+        return self.columns.label.names
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether several labels may hold at once."""
+        return self.columns.label.several
+
+    @cached_property
     def splits(self) -> tuple[str, ...]:
-        """Splits that have rows, in the order train, val, test."""
-        present = {row.split for row in self.records}
+        """Splits that have rows, in the order train, val, test, then others."""
+        present = set(self.columns.split.names.to_pylist())
         return tuple(s for s in SPLITS if s in present) + tuple(sorted(present - set(SPLITS)))
 
     def rows(self, split: str) -> list[int]:
         """Row numbers of a split. Raises UserError if it has none."""
-        found = [number for number, row in enumerate(self.records) if row.split == split]
-        if not found:
+        names = self.columns.split.names.to_pylist()
+        if split not in names:
             raise UserError(
                 f"The manifest has no clips in split {split!r}. There: {', '.join(self.splits)}."
                 f"{nearest(split, self.splits)}"
             )
-        return found
-
-    def path_of(self, row: int) -> Path:
-        """Where the media of a row lies; absolute."""
-        return (self.root / self.records[row].path).absolute()
-
-    def target_of(self, row: int) -> int | list[int]:
-        """Class index of a row, or all of its class indices in a multi-label manifest."""
-        indices = [self._class_index[label] for label in labels_of(self.records[row])]
-        if self.is_multi_label:
-            return indices
-        (index,) = indices
-        return index
+        return np.flatnonzero(self.columns.split.codes == names.index(split)).tolist()
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Clips per split and class, classes without clips included."""
-        found = Counter((row.split, label) for row in self.records for label in labels_of(row))
+        label, split = self.columns.label, self.columns.split
+        names, classes = split.names.to_pylist(), len(label.names)
+        cells = np.repeat(split.codes.astype(np.int64), label.numbers) * classes + label.codes
+        table = np.bincount(cells, minlength=len(names) * classes).reshape(len(names), classes)
         return {
-            split: {label: found[split, label] for label in self.classes} for split in self.splits
+            name: dict(zip(label.names, table[names.index(name)].tolist(), strict=True))
+            for name in self.splits
         }
+
+    def clip_counts(self) -> dict[str, int]:
+        """Clips per split."""
+        numbers = np.bincount(self.columns.split.codes)
+        counts = dict(zip(self.columns.split.names.to_pylist(), numbers.tolist(), strict=True))
+        return {name: counts[name] for name in self.splits}
+
+    def group_counts(self) -> dict[str, int]:
+        """Groups per split."""
+        group, split = self.columns.group, self.columns.split
+        pairs = np.unique(group.codes.astype(np.int64) * len(split.names) + split.codes)
+        numbers = np.bincount(pairs % max(1, len(split.names)), minlength=len(split.names))
+        counts = dict(zip(split.names.to_pylist(), numbers.tolist(), strict=True))
+        return {name: counts[name] for name in self.splits}
 
     def fingerprint(self) -> str:
         """SHA-256 over all rows, in order; pixels and extra columns do not enter."""
-        digest = hashlib.sha256()
-        for row in self.records:
-            content = (row.path, labels_of(row), row.split, row.group, row.start_s, row.end_s)
-            digest.update(json.dumps(content).encode() + b"\n")
-        return digest.hexdigest()
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint_of(self.columns)
+
+    # As an Arrow table
+
+    def to_table(self) -> pa.Table:
+        """Columns id, path, label (several joined by `|`, null without one), split and group as
+        text, start_s and end_s as float64 (null without one), then the extras as text. Metadata:
+        root and is_multi_label. An extra column named as one of ours is written as `extra:<name>`.
+        """
+        columns = self.columns
+        own = [self.ids(), columns.path, columns.label.text()]
+        own += [columns.split.text(), columns.group.text()]
+        own += [pa.array(moments, from_pandas=True) for moments in (columns.start_s, columns.end_s)]
+        extras = {
+            f"extra:{name}" if name in OWN_COLUMNS else name: as_text(values)
+            for name, values in self.extras.items()
+        }
+        names = [*OWN_COLUMNS[:-1], *extras]
+        table = pa.table([*own, *extras.values()], names=names)
+        if self.fingerprints is not None:
+            table = table.append_column("fingerprint", as_text(self.fingerprints))
+        facts = {"root": str(self.root), "is_multi_label": json.dumps(self.is_multi_label)}
+        return table.replace_schema_metadata(facts)
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table, root: Path | None = None) -> Manifest:
+        """What `to_table` gave, below `root`, by default the one that it names; unchecked. split,
+        group, times and fingerprints may be missing."""
+        facts = table.schema.metadata or {}
+        names = set(table.column_names)
+        text = {
+            name: as_text(table[name]) for name in table.column_names if name not in _TIMES | {"id"}
+        }
+        several = facts.get(b"is_multi_label")
+        labels = Labels.parsed(text["label"], None if several is None else json.loads(several))
+        times = {
+            name: table[name].cast(pa.float64()).to_numpy() if name in names else None
+            for name in _TIMES
+        }
+        columns = Columns.of(text["path"], labels, text.get("split"), text.get("group"), **times)
+        extras = {
+            name.removeprefix("extra:"): Text(values)
+            for name, values in text.items()
+            if name not in OWN_COLUMNS
+        }
+        root = Path(facts.get(b"root", b".").decode()) if root is None else Path(root)
+        known = Text(text["fingerprint"]) if "fingerprint" in text else None
+        return cls(columns, root, extras, fingerprints=known)
+
+
+_TIMES = {"start_s", "end_s"}
 
 
 def labels_of(record: Record) -> tuple[str, ...]:
-    """The labels of a row, one or several, as a tuple."""
+    """The labels of a row, none, one or several, as a tuple."""
+    if record.label is None:
+        return ()
     return record.label if isinstance(record.label, tuple) else (record.label,)
-
-
-def complete_splits(
-    manifest: Manifest, *, allow_shared_groups: bool = False, seed: int = 0
-) -> Manifest:
-    """Give every row a split, and check the result.
-
-    Where no row names a split, whole groups are dealt into train, val and test (60, 20 and 20 per
-    cent) with `seed`. Where there is a train split but no val split, val is carved from train, a
-    fifth of it, again by whole groups; a given test split is kept as it is. Raises UserError.
-    """
-    without = sum(not row.split for row in manifest.records)
-    if without and without < len(manifest):
-        raise UserError(
-            f"{without} of {len(manifest)} rows name no split. Give one to every row (train, val "
-            "or test), or to none, and the clips are split by group."
-        )
-    if without:
-        _check_rows(manifest)
-        manifest = split_by_group(manifest, seed=seed)
-    check_manifest(manifest, allow_shared_groups)
-    if "train" in manifest.splits and "val" not in manifest.splits:
-        manifest = _deal(manifest, manifest.rows("train"), {"train": 0.8, "val": 0.2}, seed)
-        check_manifest(manifest, allow_shared_groups)
-    return manifest
-
-
-def check_manifest(
-    manifest: Manifest, allow_shared_groups: bool = False, *, files: bool = False
-) -> None:
-    """Refuse a manifest that would give wrong or flattering figures.
-
-    Refused: no rows, one class only, an empty label or path, an unknown split, the same clip twice,
-    a group in two splits (unless `allow_shared_groups`); with `files`, media that are missing.
-    Raises UserError.
-    """
-    _check_rows(manifest)
-    for row in manifest.records:
-        if row.split not in SPLITS:
-            raise UserError(
-                f"{row.path} is in split {row.split!r}; a split is train, val or test."
-                f"{nearest(row.split, SPLITS)}"
-            )
-    if not allow_shared_groups:
-        _check_groups(manifest)
-    if files:
-        missing = [row.path for n, row in enumerate(manifest.records) if not _there(manifest, n)]
-        if missing:
-            raise UserError(
-                f"{len(missing)} of {len(manifest)} files are missing below {manifest.root}: "
-                f"{_some(missing)}"
-            )
-
-
-def split_by_group(
-    manifest: Manifest, *, val: float = 0.2, test: float = 0.2, seed: int = 0
-) -> Manifest:
-    """Deal whole groups into train, val and test, stratified by class, replacing given splits.
-
-    `val` and `test` are shares of the clips; they are met as nearly as whole groups allow. The same
-    rows and seed always give the same split. Raises UserError where a class has too few groups to
-    stand in every split.
-    """
-    if not (val > 0 and test >= 0 and val + test < 1):
-        raise UserError(f"val={val} and test={test} are no shares that leave clips for training.")
-    shares = {"train": 1 - val - test, "val": val, "test": test}
-    shares = {split: share for split, share in shares.items() if share > 0}
-    return _deal(manifest, list(range(len(manifest))), shares, seed)
-
-
-def _deal(manifest: Manifest, rows: Sequence[int], shares: dict[str, float], seed: int) -> Manifest:
-    from understudy.data.splitting import deal_groups
-
-    dealt = deal_groups(
-        [manifest.records[row].group for row in rows],
-        [labels_of(manifest.records[row]) for row in rows],
-        shares,
-        seed,
-    )
-    records = list(manifest.records)
-    for row, split in zip(rows, dealt, strict=True):
-        records[row] = replace(records[row], split=split)
-    return replace(manifest, records=tuple(records))
-
-
-def _check_rows(manifest: Manifest) -> None:
-    if not manifest.records:
-        raise UserError("The manifest has no rows.")
-    for number, row in enumerate(manifest.records, start=1):
-        if not row.path:
-            raise UserError(f"Row {number} has no path.")
-        labels = labels_of(row)
-        if not labels or not all(labels):
-            raise UserError(f"Row {number} ({row.path}) has an empty label.")
-        if row.start_s is not None and row.end_s is not None and row.end_s <= row.start_s:
-            raise UserError(
-                f"Row {number} ({row.path}) ends at {row.end_s} s, before it starts at "
-                f"{row.start_s} s."
-            )
-    clips = Counter((row.path, row.start_s, row.end_s) for row in manifest.records)
-    twice = [path for (path, _, _), count in clips.items() if count > 1]
-    if twice:
-        raise UserError(
-            f"{len(twice)} clips stand in the manifest more than once: {_some(twice)} Keep one row "
-            "of each; several labels of one clip are written in one row, as first|second."
-        )
-    if len(manifest.classes) == 1:
-        (label,) = manifest.classes
-        raise UserError(
-            f"All {len(manifest)} clips have the label {label!r}; a recogniser needs "
-            "two classes at least. For a folder, give the one whose sub-folders are the classes."
-        )
-
-
-def _check_groups(manifest: Manifest) -> None:
-    splits: dict[str, set[str]] = {}
-    for row in manifest.records:
-        splits.setdefault(row.group, set()).add(row.split)
-    shared = sorted(group for group, found in splits.items() if len(found) > 1)
-    if shared:
-        named = [f"{group} ({', '.join(sorted(splits[group]))})" for group in shared]
-        raise UserError(
-            f"Groups that stand in more than one split make figures too good; here are "
-            f"{len(shared)}: {_some(named)} Correct the table, leave the split column empty to "
-            "have whole groups dealt out, or accept it: data.allow_shared_groups=true in a recipe, "
-            "--allow-shared-groups for understudy data."
-        )
-
-
-def _there(manifest: Manifest, row: int) -> bool:
-    return manifest.path_of(row).exists()
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first five names, and how many more there are."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"{', '.join(names[:5])}{more}."

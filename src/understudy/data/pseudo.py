@@ -18,29 +18,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from understudy.data.transforms import draw_seed
+from understudy.data.transforms import generator_of
 from understudy.recipe import Pseudo
 
 
 def pseudo_clip(
-    picture: Tensor, frames: int, size: int, config: Pseudo, *, seed: int, record: int, view: int
+    picture: Tensor, frames: int, size: int, config: Pseudo, *, seed: int, clip: str, view: int
 ) -> Tensor:
     """Film a picture with a moving camera.
 
     picture: (3, H, W) uint8 -> (frames, 3, size, size) uint8. Each frame is one bilinear sampling
-    of the picture. The same (seed, record, view) always gives the same pixels; the global random
+    of the picture. The same (seed, clip, view) always gives the same pixels; the global random
     state is not used. Where nothing may move, every frame is what `prepare` gives of a picture
     whose shorter side is `size`.
     """
-    generator = torch.Generator()
-    generator.manual_seed(draw_seed("pseudo", seed, record, view))
+    generator = generator_of("pseudo", seed, clip, view)
     height, width = picture.shape[-2:]
     windows = camera_path(frames, height, width, config, generator)
     still = picture.to(torch.float32).expand(frames, -1, -1, -1)
     grid = functional.affine_grid(windows, [frames, 3, size, size], align_corners=False)
     # "border" only completes the half pixel between a window's edge and its outermost samples.
-    clip = functional.grid_sample(still, grid, padding_mode="border", align_corners=False)
-    return clip.round_().clamp_(0, 255).to(torch.uint8)
+    filmed = functional.grid_sample(still, grid, padding_mode="border", align_corners=False)
+    return filmed.round_().clamp_(0, 255).to(torch.uint8)
 
 
 def held(frames: Tensor, count: int) -> Tensor:

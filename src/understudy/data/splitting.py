@@ -1,85 +1,86 @@
-"""Whole groups into splits, stratified by class: iterative stratification, over groups.
-
-Sechidis, Tsoumakas and Vlahavas, "On the stratification of multi-label data" (ECML PKDD 2011),
-section 3: the rarest class is dealt first, each time to the split that still wants it most. Here
-the unit that is dealt is a group with all of its clips.
-"""
+"""Who is learned from and who is tested on: splits for a manifest, by whole groups."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
+from understudy.data.checking import check_rows, check_splits
+from understudy.data.columns import TEXT, pc
+from understudy.data.dealing import Cells, deal_groups
 from understudy.errors import UserError
 
+if TYPE_CHECKING:
+    from understudy.data.manifest import Manifest
 
-def deal_groups(
-    groups: Sequence[str], labels: Sequence[tuple[str, ...]], shares: dict[str, float], seed: int
-) -> list[str]:
-    """The split of every clip, so that no group is in two of them.
 
-    groups, labels: one entry per clip. shares: wanted share of the clips per split, adding up to 1.
-    Raises UserError where a class would be absent from a split.
+def complete_splits(
+    manifest: Manifest,
+    *,
+    allow_shared_groups: bool = False,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> Manifest:
+    """Give every row a split, and check the result.
+
+    Where no row names a split, whole groups are dealt into train, val and test (60, 20 and 20 per
+    cent) with `seed`. Where there is a train split but no val split, val is carved from train, a
+    fifth of it, again by whole groups; a given test split is kept as it is. progress: is told what
+    begins and of how many rows. Raises UserError.
     """
-    names = sorted(set(groups))
-    classes = sorted({label for some in labels for label in some})
-    group_number = {name: number for number, name in enumerate(names)}
-    class_number = {name: number for number, name in enumerate(classes)}
-    counts = np.zeros((len(names), len(classes)))  # clips of each class in each group
-    for group, some in zip(groups, labels, strict=True):
-        for label in some:
-            counts[group_number[group], class_number[label]] += 1
-
-    splits = list(shares)
-    _check_enough(counts, classes, splits)
-    # A deal can fail although another order succeeds, where people perform few classes each.
-    missing = np.zeros((len(splits), len(classes)), dtype=bool)
-    for attempt in range(10):
-        dealt = _deal_once(counts, np.array([shares[s] for s in splits]), (seed, attempt))
-        missing = np.array([counts[dealt == s].sum(axis=0) == 0 for s in range(len(splits))])
-        if not missing.any():
-            return [splits[dealt[group_number[group]]] for group in groups]
-    split, label = np.argwhere(missing)[0]
-    raise UserError(
-        f"No way was found to split whole groups so that {splits[split]} holds clips of "
-        f"{classes[label]!r}. Add groups (people) that show it, or give the splits in the table."
-    )
-
-
-def _check_enough(counts: np.ndarray, classes: list[str], splits: list[str]) -> None:
-    few = [
-        f"{name} ({int(number)})"
-        for name, number in zip(classes, (counts > 0).sum(axis=0), strict=True)
-        if number < len(splits)
-    ]
-    if few:
+    tell = progress or (lambda line: None)
+    split = manifest.columns.split
+    without = int((pc.equal(split.names, "").to_numpy(zero_copy_only=False)[split.codes]).sum())
+    if without and without < len(manifest):
         raise UserError(
-            f"Every class needs clips of {len(splits)} groups (people) at least, one for each of "
-            f"{', '.join(splits)}. Too few: {', '.join(few)}. Add groups, leave these classes out, "
-            "or give the splits in the table."
+            f"{without} of {len(manifest)} rows name no split. Give one to every row (train, val "
+            "or test), or to none, and the clips are split by group."
         )
+    tell(f"checking {len(manifest):,} rows")
+    check_rows(manifest)
+    if without:
+        tell(f"splitting {len(manifest):,} rows of {len(manifest.columns.group.names):,} groups")
+        return split_by_group(manifest, seed=seed)
+    check_splits(manifest, allow_shared_groups)
+    if "train" in manifest.splits and "val" not in manifest.splits:
+        rows = np.array(manifest.rows("train"))
+        tell(f"splitting {len(rows):,} rows of train into train and val")
+        return _deal(manifest, rows, {"train": 0.8, "val": 0.2}, seed)
+    return manifest
 
 
-def _deal_once(counts: np.ndarray, shares: np.ndarray, seed: tuple[int, int]) -> np.ndarray:
-    """Split number of each group. counts (groups, classes), shares (splits,)."""
-    order = np.random.default_rng(seed).permutation(len(counts))
-    # Big groups first, while there is still room to balance them; equal ones in random order.
-    order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
-    wanted = shares[:, None] * counts.sum(axis=0)  # (splits, classes)
-    dealt = np.full(len(counts), -1)
-    held = np.zeros_like(wanted)
-    left = (counts > 0).sum(axis=0)  # undealt groups per class
-    while left.any():
-        label = int(np.where(left > 0, left, left.max() + 1).argmin())
-        for group in order[(dealt[order] < 0) & (counts[order, label] > 0)]:
-            need = wanted[:, label] - held[:, label]
-            empty = held[:, label] == 0
-            if left[label] <= empty.sum():  # the last groups go where the class is absent
-                need = np.where(empty, need, -np.inf)
-            total = (wanted - held).sum(axis=1)
-            split = int(np.lexsort((-total, -np.round(need, 9)))[0])
-            dealt[group] = split
-            held[split] += counts[group]
-            left -= counts[group] > 0
-    return dealt
+def split_by_group(
+    manifest: Manifest, *, val: float = 0.2, test: float = 0.2, seed: int = 0
+) -> Manifest:
+    """Deal whole groups into train, val and test, stratified by class, replacing given splits.
+
+    `val` and `test` are shares of the clips; they are met as nearly as whole groups allow. The same
+    rows and seed always give the same split. Raises UserError where a class has too few groups to
+    stand in every split.
+    """
+    if not (val > 0 and test >= 0 and val + test < 1):
+        raise UserError(f"val={val} and test={test} are no shares that leave clips for training.")
+    shares = {"train": 1 - val - test, "val": val, "test": test}
+    shares = {split: share for split, share in shares.items() if share > 0}
+    return _deal(manifest, np.arange(len(manifest)), shares, seed)
+
+
+def _deal(manifest: Manifest, rows: np.ndarray, shares: dict[str, float], seed: int) -> Manifest:
+    """The manifest with these rows dealt into the splits of `shares`."""
+    columns = manifest.columns
+    used, group = np.unique(columns.group.codes[rows], return_inverse=True)
+    # Numbered by name, so that the order of the rows decides nothing.
+    by_name = pc.sort_indices(columns.group.names.take(pa.array(used))).to_numpy()
+    rank = np.empty(len(used), np.int64)
+    rank[by_name] = np.arange(len(used))
+    group = rank[group]
+    label = columns.label if len(rows) == len(manifest) else columns.label.take(rows)
+    cells = Cells.count(np.repeat(group, label.numbers), label.codes, len(used), label.names)
+    dealt = deal_groups(cells, shares, seed)
+    names = pa.array(list(shares), TEXT).take(pa.array(dealt[group]))
+    chosen = np.zeros(len(manifest), bool)
+    chosen[rows] = True
+    return manifest.with_splits(pc.replace_with_mask(columns.split.text(), pa.array(chosen), names))

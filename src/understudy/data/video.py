@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import av
 import av.error
@@ -26,6 +26,8 @@ from torch import Tensor
 
 from understudy.data.media import DecodeError, MediaInfo, exact_s
 from understudy.data.pixels import to_rgb, upright
+
+Finished = TypeVar("Finished")
 
 WORTH_A_SEEK = 8
 """A seek pays off when it skips this many frames at least."""
@@ -64,10 +66,10 @@ def probe_video(path: Path) -> MediaInfo:
 def read_video(
     path: Path,
     times_s: Sequence[float],
-    finish: Callable[[Tensor], Tensor],
+    finish: Callable[[Tensor], Finished],
     *,
     seek: bool = True,
-) -> list[Tensor]:
+) -> list[Finished]:
     """The frame on screen at each time, each (3, H, W) uint8 RGB and passed through `finish`.
 
     times_s: rising, in seconds. Decodes in one pass and jumps ahead only where a key frame lies
@@ -83,9 +85,9 @@ def read_video(
 
 
 def _read(
-    path: Path, times_s: Sequence[float], finish: Callable[[Tensor], Tensor], *, seek: bool
-) -> list[Tensor]:
-    pixels: list[Tensor] = []
+    path: Path, times_s: Sequence[float], finish: Callable[[Tensor], Finished], *, seek: bool
+) -> list[Finished]:
+    pixels: list[Finished] = []
     with _open(path) as (container, stream):
         base, period, reformatter = _time_base(stream), _period(stream), VideoReformatter()
         keys = _key_frames(container, stream) if seek else []

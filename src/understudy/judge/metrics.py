@@ -50,7 +50,7 @@ def compute_metrics(
     wider. Others: bootstrap over groups, or over clips where each stands for itself.
     Raises UserError without clips, or when a logit is not finite.
     """
-    _refuse_unusable(predictions)
+    refuse_unusable(predictions)
     classes, k, n = predictions.classes, len(predictions.classes), len(predictions)
     index, group_count = group_index(predictions.group)
     grouped = group_count < n
@@ -224,7 +224,8 @@ def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.divide(above, below, out=np.full(below.shape, np.nan), where=below > 0)
 
 
-def _refuse_unusable(predictions: Predictions) -> None:
+def refuse_unusable(predictions: Predictions) -> None:
+    """Raises UserError without clips, or when a logit is not finite."""
     if len(predictions) == 0:
         bad = predictions.skipped
         why = f" None of {len(bad)} could be read, {bad[0].path}: {bad[0].reason}." if bad else ""
@@ -233,7 +234,7 @@ def _refuse_unusable(predictions: Predictions) -> None:
     if len(broken):
         raise UserError(
             f"The model's output is not a finite number for {len(broken)} of {len(predictions)} "
-            f"clips, the first of them {predictions.path[broken[0]]}. Its weights are damaged or "
+            f"clips, the first of them {predictions.id[broken[0]]}. Its weights are damaged or "
             "its training diverged: evaluate an earlier checkpoint, or train again with a lower "
             "learning rate."
         )
@@ -268,9 +269,9 @@ def _warnings(predictions: Predictions, metrics: dict[str, Any], grouped: bool) 
         )
     if predictions.skipped:
         asked = n + len(predictions.skipped)
+        named = [f"{one.path} ({one.reason})" for one in predictions.skipped]
         warnings.append(
             f"{len(predictions.skipped)} of {asked} clips ({len(predictions.skipped) / asked:.1%}) "
-            f"could not be read and are in no figure, the first of them "
-            f"{predictions.skipped[0].path}: {predictions.skipped[0].reason}."
+            f"could not be read and are in no figure: {some_of(named)}."
         )
     return warnings

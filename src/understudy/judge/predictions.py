@@ -15,18 +15,20 @@ from understudy.errors import UserError
 from understudy.run import write_bytes
 from understudy.types import Skipped
 
-_COLUMNS = ("record", "path", "group", "target", "logits")
+_COLUMNS = ("record", "id", "path", "group", "target", "logits")
 
 
 @dataclass(frozen=True)
 class Predictions:
     """Logits for N clips, joined with what the manifest says of them.
 
-    record: rows of the manifest. path, group: as the manifest has them. target: (N,) int64, index
-    into `classes`. logits: (N, K) float32. skipped: clips of the split that could not be read.
+    record: rows of the manifest. id, path, group: as the manifest has them; an id names one clip
+    in every manifest that holds it. target: (N,) int64, index into `classes`. logits: (N, K)
+    float32. skipped: clips of the split that could not be read.
     """
 
     record: list[int]
+    id: list[str]
     path: list[str]
     group: list[str]
     target: Tensor
@@ -36,7 +38,8 @@ class Predictions:
     skipped: tuple[Skipped, ...] = ()
 
     def __post_init__(self) -> None:
-        sizes = {len(self.record), len(self.path), len(self.group), len(self.target)}
+        columns = (self.record, self.id, self.path, self.group, self.target)
+        sizes = {len(column) for column in columns}
         assert sizes == {len(self.logits)}, "one entry for every clip"
         assert self.logits.shape[1:] == (len(self.classes),), "one logit for every class"
 
@@ -58,6 +61,7 @@ class Predictions:
         table = pa.table(
             {
                 "record": pa.array(self.record, pa.int64()),
+                "id": pa.array(self.id, pa.string()),
                 "path": pa.array(self.path, pa.string()),
                 "group": pa.array(self.group, pa.string()),
                 "target": pa.array(self.target.numpy(), pa.int64()),
@@ -100,6 +104,7 @@ def read_predictions(path: str | Path) -> Predictions:
     values = table["logits"].combine_chunks().flatten().to_numpy().copy()
     return Predictions(
         record=table["record"].to_pylist(),
+        id=table["id"].to_pylist(),
         path=table["path"].to_pylist(),
         group=table["group"].to_pylist(),
         target=torch.tensor(table["target"].to_pylist(), dtype=torch.int64),

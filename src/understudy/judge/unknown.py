@@ -10,20 +10,19 @@ nobody knows from it.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from understudy.errors import UserError
+from understudy.judge.collect import predict_split
 from understudy.judge.predictions import Predictions
 from understudy.judge.statistics import wilson
-from understudy.run import Run, read_json, write_json
-from understudy.types import Recognizer
+from understudy.run import RunClassifier, write_json
+from understudy.run.classifier import file_sha256, known_threshold
 
 KEEP = 0.95
 """Share of the correctly recognised validation clips that the threshold must keep."""
@@ -78,27 +77,22 @@ def choose_threshold(predictions: Predictions, keep: float = KEEP) -> Threshold:
 
 
 def unknown_threshold(
-    run: Run,
-    model: Recognizer,
-    *,
-    checkpoint: str = "best",
-    device: str = "cpu",
-    tell: Callable[[str], None] = lambda sentence: None,
+    classifier: RunClassifier, *, note: Callable[[str], None] = lambda sentence: None
 ) -> float:
     """The threshold of a run: as RUN/unknown.json has it for this very checkpoint, or chosen now.
 
-    model: that checkpoint, loaded. Choosing recognises the run's own validation split once and
-    writes the file; `tell` takes a sentence about it. Raises UserError when the validation split
-    cannot be read.
+    Choosing recognises the run's own validation split once and writes the file; `note` takes a
+    sentence about it. Raises UserError when no validation clip can be read.
     """
-    from understudy.judge.evaluate import predict_own_split
-
+    run, checkpoint = classifier.run, classifier.checkpoint
     known = known_threshold(run, checkpoint)
     if known is not None:
         return known
-    place, weights = run.path / FILE, _sha256(run.checkpoint_path(checkpoint))
+    recipe, place = run.recipe, run.path / FILE
     try:
-        predictions = predict_own_split(run, model, "val", device)
+        predictions = predict_split(
+            classifier, run.manifest, "val", data=recipe.data, batch_size=recipe.eval.batch_size
+        )
         if not len(predictions):
             first = predictions.skipped[0]
             raise UserError(f"none of {len(predictions.skipped)}, {first.path}: {first.reason}.")
@@ -113,30 +107,18 @@ def unknown_threshold(
         "rule": f"the highest threshold that keeps {KEEP:.0%} of the correctly recognised clips",
         "keep": KEEP,
         "checkpoint": checkpoint,
-        "checkpoint_sha256": weights,
+        "checkpoint_sha256": file_sha256(run.checkpoint_path(checkpoint)),
         "split": "val",
         "n": len(predictions),
         "skipped": [tuple(skipped) for skipped in predictions.skipped],
         **asdict(chosen),
     }
-    tell(explain(chosen))
+    note(explain(chosen))
     try:
         write_json(place, content)
     except OSError as error:
-        tell(f"{place} cannot be written ({error.strerror}), so this is done again next time.")
+        note(f"{place} cannot be written ({error.strerror}), so this is done again next time.")
     return chosen.threshold
-
-
-def known_threshold(run: Run, checkpoint: str = "best") -> float | None:
-    """The threshold that RUN/unknown.json holds for this very checkpoint; None if it holds none."""
-    place = run.path / FILE
-    if not place.is_file():
-        return None
-    known = read_json(place)
-    weights = _sha256(run.checkpoint_path(checkpoint))
-    if known.get("checkpoint_sha256") != weights or known.get("keep") != KEEP:
-        return None
-    return checked_threshold(known.get("threshold"), str(place))
 
 
 def explain(chosen: Threshold) -> str:
@@ -149,18 +131,3 @@ def explain(chosen: Threshold) -> str:
         f'"unknown" below {chosen.threshold:.4f}: of {n} validation clips, that keeps '
         f"{chosen.kept_correct:.1%} of the {chosen.correct} recognised correctly{wrong}."
     )
-
-
-def checked_threshold(value: Any, where: str) -> float:
-    """The value, if it is a number in [0, 1). Raises UserError."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1:
-        return float(value)
-    raise UserError(
-        f"{where}: {value} is no threshold. Give a probability from 0 (always name a label) to "
-        "just below 1."
-    )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -77,6 +77,7 @@ class RecurrentRecognizer(StreamingRecognizer):
         self.head = nn.Sequential(
             nn.Dropout(dropout), nn.Linear(embedding_dim or backbone.summary_dim, num_classes)
         )
+        self.embedding_dim = embedding_dim or backbone.summary_dim
         self.gradient_frames = gradient_frames
         self.input_size = input_size
         self.clip_frames = None

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import shlex
 import stat
 import sys
 import time
@@ -85,7 +86,9 @@ def find_camera(name: str) -> Camera:
     if "://" in name:
         return Camera(name, options={"rtsp_transport": "tcp"} if name[:4] == "rtsp" else {})
     if Path(name).is_file():
-        raise UserError(f"{name} is a file, no camera. Watch it with: --stream {name}")
+        raise UserError(
+            f"{name} is a file, no camera. Read it with: understudy stream RUN {shlex.quote(name)}"
+        )
     if system is None:
         raise UserError(f"Cameras of {sys.platform} are not known here. Give an address.")
     there = list_cameras()

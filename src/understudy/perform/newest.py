@@ -35,7 +35,7 @@ class Newest(Generic[Content]):
 
     open_: makes a connection, also a second one later. step_s: seconds from one frame to the next;
     None: every frame. open_s: how long its first frame may take. stall_s: a source silent for so
-    long is lost. reconnect_s: for so long a lost source is tried again; 0: not at all. tell: takes
+    long is lost. reconnect_s: for so long a lost source is tried again; 0: not at all. note: takes
     a sentence when a source is lost or back.
 
     time_s counts from the first frame, by the clock of arrival. fresh: the first frame of a
@@ -52,11 +52,11 @@ class Newest(Generic[Content]):
         open_s: float = 10.0,
         stall_s: float = 5.0,
         reconnect_s: float = 10.0,
-        tell: Callable[[str], None] = lambda sentence: None,
+        note: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._open, self._step_s = open_, step_s or 0.0
         self._open_s, self._stall_s = open_s, stall_s
-        self._reconnect_s, self._tell = reconnect_s, tell
+        self._reconnect_s, self._tell = reconnect_s, note
         self._connections: list[_Connection[Content]] = []
         self._counts = [0, 0]
 

@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,18 +24,8 @@ from understudy.data.sources.folder import is_frame_folder
 from understudy.data.transforms import prepare
 from understudy.errors import UserError
 from understudy.perform.windows import Segment, merge_windows, segment_of, window_bounds
-from understudy.run import Run
-from understudy.ship.contract import PICTURE_WINDOW_S, frames_taken
-from understudy.types import Output
-
-
-class Performer(Protocol):
-    """What `predict` takes besides a run: an exported model with its contract."""
-
-    classes: tuple[str, ...]
-    contract: dict[str, Any]
-
-    def __call__(self, frames: Tensor, lengths: Tensor | None = None) -> Output: ...
+from understudy.run import PICTURE_WINDOW_S
+from understudy.types import Classifier, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +43,34 @@ class FilePrediction:
 
 
 def predict(
-    source: Run | Performer,
-    paths: Iterable[str | Path],
-    *,
-    batch_size: int = 8,
-    checkpoint: str = "best",
-    device: str = "cpu",
+    classifier: Classifier, paths: Iterable[str | Path], *, batch_size: int = 8
 ) -> Iterator[FilePrediction]:
     """Recognise videos, pictures and folders, one result per file, in order.
 
-    source: a run, or an artifact's recogniser. A folder of numbered pictures and nothing else is
-    one clip of frames, unless training was on pictures; any other folder stands for all media in
-    it, sub-folders included. A file that cannot be read gives a result with `error`, and the others
-    are still recognised. checkpoint and device are for runs. Raises UserError if the run cannot be
-    loaded or its output is no finite number.
+    classifier: a run or an artifact, loaded.
+    paths: a folder of numbered pictures and nothing else is one clip of frames, unless training was
+    on pictures; any other folder stands for all media in it, sub-folders included.
+    batch_size: windows that are recognised at a time.
+    A file that cannot be read gives a result with `error`, and the others are still recognised.
+    Raises UserError if the model's output is no finite number.
     """
-    performer = _perform_run(source, checkpoint, device) if isinstance(source, Run) else source
-    return _predict(performer, paths, batch_size)
+    waiting: list[tuple[_File, Tensor]] = []
+    read: list[_File] = []
+    look = classifier.sampling
+    for file in _files(paths, takes_clips=look.clip_seconds > 0):
+        try:
+            for clip in _clips(file, look, batch_size):
+                waiting.append((file, clip))
+                if len(waiting) == batch_size:
+                    _recognise(classifier, waiting)
+                    yield from (_result(done, classifier.classes) for done in read)
+                    read.clear()
+        except DecodeError as error:
+            file.error = error.reason
+        read.append(file)
+    if waiting:
+        _recognise(classifier, waiting)
+    yield from (_result(done, classifier.classes) for done in read)
 
 
 def lines(prediction: FilePrediction) -> list[str]:
@@ -97,29 +97,7 @@ class _File:
     error: str | None = None
 
 
-def _predict(
-    performer: Performer, paths: Iterable[str | Path], batch_size: int
-) -> Iterator[FilePrediction]:
-    waiting: list[tuple[_File, Tensor]] = []
-    read: list[_File] = []
-    takes_clips = performer.contract["sampling"]["clip_seconds"] > 0
-    for file in _files(paths, takes_clips):
-        try:
-            for clip in _clips(file, performer.contract, batch_size):
-                waiting.append((file, clip))
-                if len(waiting) == batch_size:
-                    _recognise(performer, waiting)
-                    yield from (_result(done, performer.classes) for done in read)
-                    read.clear()
-        except DecodeError as error:
-            file.error = error.reason
-        read.append(file)
-    if waiting:
-        _recognise(performer, waiting)
-    yield from (_result(done, performer.classes) for done in read)
-
-
-def _files(paths: Iterable[str | Path], takes_clips: bool) -> Iterator[_File]:
+def _files(paths: Iterable[str | Path], *, takes_clips: bool) -> Iterator[_File]:
     """Every file and frame folder that the paths stand for."""
     for path in map(Path, paths):
         if not path.exists():
@@ -135,10 +113,10 @@ def _files(paths: Iterable[str | Path], takes_clips: bool) -> Iterator[_File]:
             ]
             if not inner:
                 yield _File(path, error="this folder holds no video and no picture")
-            yield from _files(inner, takes_clips)
+            yield from _files(inner, takes_clips=takes_clips)
 
 
-def _clips(file: _File, contract: dict[str, Any], at_once: int) -> Iterator[Tensor]:
+def _clips(file: _File, look: Sampling, at_once: int) -> Iterator[Tensor]:
     """The windows of a file, each (t, 3, S, S) uint8, its frames those that evaluation would take.
 
     Windows that overlap share most of their decoding, so `at_once` of them are read in one pass.
@@ -148,22 +126,16 @@ def _clips(file: _File, contract: dict[str, Any], at_once: int) -> Iterator[Tens
         return
     info = probe(file.path)
     file.kind, file.duration_s = info.kind, info.duration_s
-    size, sampling = contract["input"]["size"], contract["sampling"]
     times_s = [
-        sample_times(
-            sampling["method"],
-            contract["input"]["frames"],
-            timeline,
-            stride_s=sampling["stride_s"],
-        )
-        for timeline in _timelines(info, sampling["clip_seconds"] or PICTURE_WINDOW_S)
+        sample_times(look.method, look.frames, timeline, stride_s=look.stride_s)
+        for timeline in _timelines(info, look.clip_seconds or PICTURE_WINDOW_S)
     ]
     for start in range(0, len(times_s), at_once):
         windows = times_s[start : start + at_once]
         wanted = sorted({time_s for window in windows for time_s in window})
-        frames = prepare(read_frames(file.path, wanted, short_side=size), size)
-        if info.kind == "picture" and sampling.get("hold_pictures", False):
-            yield held(frames, contract["input"]["frames"])
+        frames = prepare(read_frames(file.path, wanted, short_side=look.size), look.size)
+        if info.kind == "picture" and look.hold_pictures:
+            yield held(frames, look.frames)
             return
         place = {time_s: number for number, time_s in enumerate(wanted)}
         yield from (frames[[place[time_s] for time_s in window]] for window in windows)
@@ -185,16 +157,15 @@ def _timelines(info: MediaInfo, window_s: float) -> list[Timeline]:
     ]
 
 
-def _recognise(performer: Performer, waiting: list[tuple[_File, Tensor]]) -> None:
+def _recognise(classifier: Classifier, waiting: list[tuple[_File, Tensor]]) -> None:
     """Recognise the waiting clips in one batch and hand the scores to their files."""
-    count = performer.contract["input"]["frames"]
     clips = [clip for _, clip in waiting]
-    frames = clips[0].new_zeros(len(clips), count, *clips[0].shape[1:])
+    frames = clips[0].new_zeros(len(clips), classifier.sampling.frames, *clips[0].shape[1:])
     for padded, clip in zip(frames, clips, strict=True):
         padded[: len(clip)] = clip
     lengths = torch.tensor([len(clip) for clip in clips])
     with torch.inference_mode():
-        logits = performer(frames, lengths).logits.double().cpu()
+        logits = classifier(frames, lengths).logits.double().cpu()
     if not logits.isfinite().all():
         raise UserError(
             f"The model's output for {waiting[0][0].path} or a file after it is not a finite "
@@ -214,32 +185,3 @@ def _result(file: _File, classes: tuple[str, ...]) -> FilePrediction:
     else:
         segments = merge_windows(np.stack(file.scores), file.duration_s, classes)
     return FilePrediction(str(file.path), file.kind, segments)
-
-
-@dataclass(slots=True)
-class _RunPerformer:
-    """A run's model, called like an exported one."""
-
-    classes: tuple[str, ...]
-    contract: dict[str, Any]
-    model: torch.nn.Module
-    device: str
-
-    def __call__(self, frames: Tensor, lengths: Tensor | None = None) -> Output:
-        on_device = None if lengths is None else lengths.to(self.device)
-        return self.model(frames.to(self.device), on_device)
-
-
-def _perform_run(run: Run, checkpoint: str, device: str) -> _RunPerformer:
-    model = run.load_model(checkpoint)
-    config, data = run.recipe.data, run.data
-    contract = {
-        "input": {"frames": frames_taken(run, model), "size": config.size},
-        "sampling": {
-            "method": config.sampling,
-            "stride_s": config.stride_s,
-            "clip_seconds": data["clip_seconds"],
-            "hold_pictures": config.pseudo is not None,
-        },
-    }
-    return _RunPerformer(tuple(data["classes"]), contract, model.to(device).eval(), device)

@@ -28,7 +28,7 @@ from understudy.types import Output, State
 
 
 class Stepped(Protocol):
-    """What can be stepped: a `StreamingRecognizer`, or an artifact of one."""
+    """What can be stepped: a `StreamingRecognizer`, or a `Classifier` that streams."""
 
     @property
     def stream_frames(self) -> int | None: ...

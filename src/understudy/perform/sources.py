@@ -71,7 +71,7 @@ class FileSource:
 class CameraSource:
     """The newest frames of a camera, `step_s` seconds apart; None: as fast as they come.
 
-    A lost camera is tried again for `reconnect_s` seconds; `tell` takes a sentence about it.
+    A lost camera is tried again for `reconnect_s` seconds; `note` takes a sentence about it.
     Iterating raises LostError when it cannot be opened or is lost for good.
     """
 
@@ -83,10 +83,10 @@ class CameraSource:
         step_s: float | None,
         *,
         reconnect_s: float = 10.0,
-        tell: Callable[[str], None] = lambda sentence: None,
+        note: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._newest: Newest[VideoFrame] = Newest(
-            camera.frames, step_s, reconnect_s=reconnect_s, tell=tell
+            camera.frames, step_s, reconnect_s=reconnect_s, note=note
         )
 
     @property

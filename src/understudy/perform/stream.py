@@ -1,6 +1,6 @@
-"""A stream recognised frame by frame: what a run says now, of a file or of a camera.
+"""A stream recognised frame by frame: what a model says now, of a file or of a camera.
 
-    model = StreamModel(open_run("runs/student"))  # or load_artifact(...)
+    model = StreamModel(understudy.load("runs/student"))  # or an artifact
     stream = Stream(model, FileSource(path, model.step_s), threshold=0.4)
     for event in stream:
         print(event)  # a Change when the label changes, a Stretch when one has ended
@@ -16,7 +16,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
@@ -24,49 +23,30 @@ from torch import Tensor
 
 from understudy.data.transforms import prepare
 from understudy.errors import UserError
-from understudy.perform.restarts import OverlappingRestarts, Stepped
+from understudy.perform.restarts import OverlappingRestarts
 from understudy.perform.smoothing import Change, Labels, Latencies, MovingAverage, Stretch
 from understudy.perform.sources import Source
-from understudy.run import Run
-from understudy.ship.artifact import ArtifactRecognizer
-from understudy.ship.contract import PICTURE_STEP_S, frames_taken, step_seconds
-from understudy.types import Recognizer, StreamingRecognizer
+from understudy.run import PICTURE_STEP_S
+from understudy.types import Classifier
 
 
 class StreamModel:
-    """The model of a run or of an artifact, stepped within the clips of its training.
+    """A run or an artifact, loaded, and stepped within the clips of its training.
 
-    checkpoint and device are for runs. Raises UserError when the source cannot be loaded or its
-    model cannot stream.
+    Raises UserError when its model cannot stream.
     """
 
-    def __init__(
-        self, source: Run | ArtifactRecognizer, *, checkpoint: str = "best", device: str = "cpu"
-    ) -> None:
-        if isinstance(source, Run):
-            model = source.load_model(checkpoint)
-            name, place = source.recipe.model.name, str(source.path)
-            streams = isinstance(model, StreamingRecognizer)
-            self.size, self.step_s = source.recipe.data.size, step_seconds(source)
-            model.to(device)
-        else:
-            model, streams = source, source.streams
-            name, place = source.contract["model"], "this artifact"
-            self.size, self.step_s = source.input_size, source.contract["sampling"]["step_s"]
-        if not streams:
+    def __init__(self, classifier: Classifier) -> None:
+        if not classifier.streams:
             raise UserError(
-                f"{name}, the model of {place}, takes whole clips and cannot be stepped frame by "
-                "frame. Leave out --stream to recognise a video in windows, or train a model that "
-                "streams, such as frames-attention."
+                f"{classifier.model_name}, the model of {classifier.name}, takes whole clips and "
+                "cannot be stepped frame by frame. Recognise a video in windows with understudy "
+                "predict, or train a model that streams, such as frames-attention."
             )
-        if isinstance(source, Run):
-            self.clip_frames = frames_taken(source, cast(Recognizer, model))
-        else:
-            self.clip_frames = source.clip_frames
-        self.model = cast(Stepped, model)
-        self.classes = source.classes
-        self._device = device
-        self._memory = OverlappingRestarts(self.model, self.clip_frames)
+        self.classifier, self.classes = classifier, classifier.classes
+        self.size, self.step_s = classifier.sampling.size, classifier.sampling.step_s
+        self.clip_frames = classifier.sampling.frames
+        self._memory = OverlappingRestarts(classifier, self.clip_frames)
         self.begin()
 
     def begin(self) -> None:
@@ -80,7 +60,7 @@ class StreamModel:
 
         That is more than half of a clip of training, or all that the model ever looks at.
         """
-        looks_at = min(self.clip_frames, self.model.stream_frames or self.clip_frames)
+        looks_at = min(self.clip_frames, self.classifier.stream_frames or self.clip_frames)
         return self._seen > looks_at / 2
 
     def probabilities(self, pixels: Tensor) -> np.ndarray:
@@ -88,7 +68,7 @@ class StreamModel:
 
         Raises UserError when the model's output is no finite number.
         """
-        frame = prepare(pixels[None], self.size).to(self._device)
+        frame = prepare(pixels[None], self.size)
         with torch.inference_mode():
             logits = self._memory.step(frame).logits[0].double()
         self._seen += 1

@@ -48,7 +48,8 @@ def load_recipe(source: str | Path, overrides: list[str] | tuple[str, ...] = ())
         _override(content, override)
     content.setdefault("name", path.stem)
     # `--set teacher=null` turns a taught recipe into the same without a teacher.
-    if content.get("teacher") is None and any(o.startswith("teacher=") for o in overrides):
+    gone = any(o.startswith(("teacher=", "teachers=")) for o in overrides)
+    if gone and not content.get("teacher") and not content.get("teachers"):
         content.pop("distill", None)
     return parse_recipe(content, str(source))
 
@@ -63,7 +64,8 @@ def parse_recipe(content: dict[str, Any], source: str = "recipe") -> Recipe:
 
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe as YAML, every value written out, so that a run stays readable on its own."""
-    excluded = {"distill"} if recipe.teacher is None else None
+    excluded = set() if recipe.all_teachers else {"distill"}
+    excluded |= {"teachers"} if not recipe.teachers else {"teacher"}
     content = recipe.model_dump(mode="json", exclude=excluded)
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
@@ -132,8 +134,13 @@ def _explain(error: ValidationError) -> str:
 def _keys_at(location: list[str]) -> list[str]:
     """The keys that the section at `location` may hold."""
     model: Any = Recipe
+    named = False  # the part is a name that the user chose, as those of teachers are
     for part in location:
+        if named:
+            named = False
+            continue
         annotation = model.model_fields[part].annotation
+        named = getattr(annotation, "__origin__", None) is dict
         options = getattr(annotation, "__args__", (annotation,))
         model = next((o for o in options if isinstance(o, type) and issubclass(o, Section)), None)
         if model is None:

@@ -79,9 +79,11 @@ class Data(Section):
     """Seconds between two frames; for dense sampling."""
     augment: Augment = Augment()
     pseudo: Pseudo | None = None
+    split_seed: int = 0
+    """Seed of the split, where the manifest names none."""
     seed: int = 0
-    """Seed of the split and of every augmentation draw; apart from the seed of training, so that
-    several students can see the same pixels."""
+    """Seed of every augmentation draw; apart from the seed of training, so that several students
+    can see the same pixels."""
     workers: Annotated[int, Field(ge=0)] = 0
     memory_mb: Annotated[int, Field(ge=0)] = 512
     """Decoded frames kept in memory per worker, so that later epochs need not decode again."""
@@ -147,8 +149,21 @@ class Teacher(Section):
     )
     class_texts: dict[str, str] = {}
     """What to write in a prompt in place of a class name; by default the name with spaces."""
-    cache: bool = True
-    """Keep the teacher's outputs per clip and view, and reuse them."""
+    size: Annotated[int, Field(ge=8)] | None = None
+    """Pixels a side that this teacher sees; by default those it was built for."""
+    frames: Count | None = None
+    """Frames of a clip that it sees. A run: by default those of its own training; CLIP: those of
+    the student."""
+    sampling: Literal["uniform", "centre", "random_segment", "dense"] | None = None
+    """Which frames; by default as for `frames`."""
+    stride_s: Positive | None = None
+    """Seconds between two frames; for dense sampling."""
+    alpha: NotNegative | None = None
+    """Weight of this teacher's features; by default `distill.alpha`."""
+    beta: NotNegative | None = None
+    """Weight of its logits; by default `distill.beta`."""
+    store: bool = True
+    """Keep its outputs per clip and view beside the runs, where a view comes back."""
 
     @model_validator(mode="after")
     def _run_needs_a_path(self) -> Teacher:
@@ -156,6 +171,8 @@ class Teacher(Section):
             raise ValueError("path belongs to kind: run, and kind: run needs it")
         if self.kind == "clip" and self.weights is None and self.weights_file is None:
             raise ValueError("a CLIP teacher needs weights (a tag) or weights_file (a path)")
+        if (self.sampling == "dense") != (self.stride_s is not None):
+            raise ValueError("stride_s and sampling: dense go together; give both or neither")
         return self
 
 
@@ -175,7 +192,9 @@ class Train(Section):
     min_lr: NotNegative = 1e-6
     warmup_epochs: NotNegative = 0
     weight_decay: NotNegative = 0.01
-    gradient_norm: Positive = 1.0
+    backbone_lr: Share = 1.0
+    """Learning rate of the backbone, as a share of `lr`: pretrained layers want a smaller one."""
+    max_grad_norm: Positive = 1.0
     accumulate: Count = 1
     """Batches per optimiser step."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -183,6 +202,13 @@ class Train(Section):
     seed: int = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    tf32: bool = False
+    """Let a GPU of NVIDIA's round the inputs of products to 10 bits of fraction: faster in fp32."""
+    channels_last: bool = False
+    """Lay pictures out channel by channel for each pixel, which convolutions on GPUs prefer. Models
+    whose backbones gain by it on a CPU do so in any case."""
+    compile: bool = False
+    """torch.compile the student: worth its minute on a GPU and a long schedule."""
     patience: Count | None = None
     """Epochs without a better validation metric before training stops; None: never."""
     checkpoint_every: Count | None = None
@@ -218,6 +244,9 @@ class Recipe(Section):
     data: Data
     model: Model = Model()
     teacher: Teacher | None = None
+    """The one teacher of the simple case."""
+    teachers: dict[str, Teacher] = {}
+    """Several teachers by name; their losses add up."""
     distill: Distill = Distill()
     train: Train = Train()
     eval: Eval = Eval()
@@ -229,13 +258,38 @@ class Recipe(Section):
             raise ValueError("a name is that of one folder; say where it lies with --out")
         return name
 
+    @property
+    def all_teachers(self) -> dict[str, Teacher]:
+        """Every teacher by its name; the one of `teacher` is called so."""
+        return {"teacher": self.teacher} if self.teacher is not None else self.teachers
+
+    def weights_of(self, name: str) -> Distill:
+        """What a teacher's parts of the loss weigh: its own weights, or those of `distill`."""
+        teacher = self.all_teachers[name]
+        own = {"alpha": teacher.alpha, "beta": teacher.beta}
+        changes = {key: value for key, value in own.items() if value is not None}
+        return self.distill.model_copy(update=changes)
+
     @model_validator(mode="after")
     def _weights_have_a_teacher(self) -> Recipe:
-        if self.teacher is None and "distill" in self.model_fields_set:
+        if self.teacher is not None and self.teachers:
+            raise ValueError("teacher and teachers are both given; name all of them in teachers")
+        if not self.all_teachers and "distill" in self.model_fields_set:
             raise ValueError("distill is set, but there is no teacher that could distil")
-        if self.teacher is not None and self.distill.alpha == self.distill.beta == 0:
-            raise ValueError("alpha and beta are both 0: this teacher would teach nothing")
+        for name in self.all_teachers:
+            weights = self.weights_of(name)
+            if weights.alpha == weights.beta == 0:
+                who = "this teacher" if self.teacher is not None else name
+                raise ValueError(f"alpha and beta are both 0: {who} would teach nothing")
         return self
+
+    @field_validator("teachers")
+    @classmethod
+    def _names_are_words(cls, teachers: dict[str, Teacher]) -> dict[str, Teacher]:
+        for name in teachers:
+            if not name.isidentifier():
+                raise ValueError(f"{name!r} is no name for a teacher; give a word such as clip")
+        return teachers
 
     @model_validator(mode="after")
     def _qat_goes_on_from_a_run(self) -> Recipe:

@@ -50,32 +50,39 @@ class _Attentive(Protocol):
 
 
 def make_looks(
-    run: Run, data: dict[str, Any], gallery: Gallery, checkpoint: str = "best"
+    run: Run,
+    data: dict[str, Any],
+    gallery: Gallery,
+    checkpoint: str = "best",
+    *,
+    device: str = "cpu",
 ) -> list[Look]:
     """Overlays of the first mistakes and right answers of the page; none without maps to show.
 
-    What could not be loaded is told in the notes of `gallery`.
+    data: content of the run's data.json. What could not be loaded stands in the notes of `gallery`.
     """
     more = _PICTURES if gallery.pictures else 1
     clips = gallery.mistakes[: _MISTAKES * more] + gallery.right[: _RIGHT * more]
     if not clips or not _has_maps(run, data):
         return []
     try:
-        model = cast(_Attentive, run.load_model(checkpoint))
+        model = cast(_Attentive, run.classifier(checkpoint, device=device).model)
     except UserError as error:
         gallery.notes.append(f"This page does not show where the student looked. {error}")
         return []
-    return [look_at(model, clip) for clip in clips]
+    return [look_at(model, clip, device) for clip in clips]
 
 
-def look_at(model: _Attentive, clip: Clip) -> Look:
-    """The clip as it was, then each stage's map over it.
+def look_at(model: _Attentive, clip: Clip, device: str = "cpu") -> Look:
+    """The clip as it was, then each stage's map over it. device: where the model is.
 
     Colours go from the least to the largest value of a stage in this clip; titles name both.
     """
     films = [Film("what it saw", clip.images, clip.alt)]
     frames = spread_frames(clip.pixels)
-    for number, stage in enumerate(model.attention_maps(clip.pixels[None]), start=1):
+    with torch.no_grad():
+        stages = [one.cpu() for one in model.attention_maps(clip.pixels[None].to(device))]
+    for number, stage in enumerate(stages, start=1):
         low, high = float(stage.min()), float(stage.max())
         maps = spread_frames((stage[0] - low) / max(high - low, 1e-6))
         images = [jpeg_address(overlay(*pair), SIDE) for pair in zip(frames, maps, strict=True)]

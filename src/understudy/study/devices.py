@@ -37,7 +37,6 @@ class Deployment:
     """The row of latency.json."""
     quantised: dict[str, Any] | None
     """Its part of int8.json: every way that was tried, and a sentence."""
-    command: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +47,13 @@ class Missing:
     command: str
 
 
-def deployments(run: Run, exports: list[dict[str, Any]]) -> list[Deployment]:
+def deployments(exports: list[dict[str, Any]]) -> list[Deployment]:
     """A row for each file of each artifact, those with a whole contract.
 
     exports: format, and content of contract, parity, latency and int8 (empty where missing).
     """
     return [
-        _deployment(run, export, graph, entry)
+        _deployment(export, graph, entry)
         for export in exports
         for graph, entry in export["contract"].get("graphs", {}).items()
     ]
@@ -70,7 +69,7 @@ def not_exported(run: Run, exports: list[dict[str, Any]]) -> list[Missing]:
     ]
 
 
-def _deployment(run: Run, export: dict[str, Any], graph: str, entry: dict[str, Any]) -> Deployment:
+def _deployment(export: dict[str, Any], graph: str, entry: dict[str, Any]) -> Deployment:
     contract, parity = export["contract"], export["parity"]
     runtime = contract["runtime"]
     parity = parity.get("shipped", parity)  # of INT8, where that is what ships
@@ -89,7 +88,6 @@ def _deployment(run: Run, export: dict[str, Any], graph: str, entry: dict[str, A
         compared=parity.get("clips", parity.get("frames")),
         latency=next((row for row in rows if _is_of(row, graph)), None),
         quantised=export["int8"].get("graphs", {}).get(graph),
-        command=_command(run.path, runtime),
     )
 
 

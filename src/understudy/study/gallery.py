@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from understudy.data.loader import ClipDataset
-from understudy.data.manifest import Manifest
-from understudy.data.sources import read_manifest
+from understudy.data.manifest import Manifest, labels_of
+from understudy.data.reader import FileReader, sampling_of
 from understudy.errors import UserError
 from understudy.judge.predictions import Predictions, read_predictions
 from understudy.run import Run
@@ -24,6 +24,8 @@ SIDE = 160
 _SHOWN_FRAMES = 4
 _HERO_SIDE = 320
 _CLIPS, _PICTURES = 8, 15
+_NAMED = 5
+"""Clips that could not be read and are named, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +80,16 @@ def make_gallery(run: Run, data: dict[str, Any]) -> Gallery:
             gallery.notes.append(str(error))
     if predictions is not None:
         gallery.mistakes_total = int((~predictions.correct).sum())
-    manifest = _reach_manifest(run, data, gallery.notes)
-    if manifest is None:
+    try:
+        manifest = run.manifest
+    except UserError as error:
+        gallery.notes.append(f"This page shows no pictures. {error}")
         return gallery
     reader = _Reader(run, manifest)
     if "train" in manifest.splits:
         for row in _in_turns(manifest, manifest.rows("train"))[: gallery.most]:
-            label = manifest.records[row].label
-            text = label if isinstance(label, str) else ", ".join(label)
-            reader.show(gallery.training, row, 0, text)
+            label = ", ".join(labels_of(manifest.records[row])) or "no label"
+            reader.show(gallery.training, row, 0, label)
     if predictions is not None:
         _show_answers(gallery, reader, manifest, predictions)
     # The page opens with the surest right answers, or else with what it learned from: four frames
@@ -94,31 +97,18 @@ def make_gallery(run: Run, data: dict[str, Any]) -> Gallery:
     opening = (gallery.right or gallery.training)[: _SHOWN_FRAMES if gallery.pictures else 1]
     gallery.hero = [reader.enlarge(clip) for clip in opening]
     if reader.unread:
-        gallery.notes.append(
-            f"{reader.unread} {gallery.noun(reader.unread)} meant for this page could not be read, "
-            f"the first: {reader.first_reason}"
-        )
+        gallery.notes.append(_unread_note(reader.unread, gallery))
     return gallery
 
 
-def _reach_manifest(run: Run, data: dict[str, Any], notes: list[str]) -> Manifest | None:
-    """The manifest of the run; None, and a note, if it is out of reach or has changed."""
-    config = run.recipe.data
-    place = data.get("manifest") or config.manifest
-    try:
-        manifest = read_manifest(
-            place, allow_shared_groups=config.allow_shared_groups, seed=config.seed
-        )
-    except UserError as error:
-        notes.append(f"This page shows no pictures, for the manifest is out of reach. {error}")
-        return None
-    if data.get("fingerprint") not in (None, manifest.fingerprint()):
-        notes.append(
-            f"This page shows no pictures: the manifest {place} has changed since the run was "
-            "trained, so its rows are no longer the clips that were learned."
-        )
-        return None
-    return manifest
+def _unread_note(unread: dict[str, str], gallery: Gallery) -> str:
+    """Which clips the page could not show, and why: gone, changed or damaged since the run."""
+    named = "; ".join(f"{path}: {reason}" for path, reason in list(unread.items())[:_NAMED])
+    more = f"; and {len(unread) - _NAMED} more" if len(unread) > _NAMED else ""
+    return (
+        f"{len(unread)} {gallery.noun(len(unread))} meant for this page could not be read. "
+        f"{named}{more}."
+    )
 
 
 def _show_answers(
@@ -170,17 +160,16 @@ def _in_turns(manifest: Manifest, rows: list[int]) -> list[int]:
 
 
 class _Reader:
-    """Reads clips as the run's loader does, and counts those that cannot be read."""
+    """Reads clips as the run's loader does, and remembers those that cannot be read."""
 
     def __init__(self, run: Run, manifest: Manifest) -> None:
-        # Each clip is read once or twice here, so nothing is worth remembering.
+        # Each clip is read once or twice here, so nothing is worth keeping in memory.
         config = run.recipe.data.model_copy(update={"memory_mb": 0})
-        large = config.model_copy(update={"size": max(config.size, _HERO_SIDE)})
-        self.plain = ClipDataset(manifest, config, augmented=False)
-        self.large = ClipDataset(manifest, large, augmented=False)
-        self.augmented = ClipDataset(manifest, config, augmented=True)
-        self.unread = 0
-        self.first_reason = ""
+        reader, look = FileReader(manifest, config), sampling_of(config)
+        large = replace(look, size=max(look.size, _HERO_SIDE))
+        self.clips = ClipDataset(manifest, config, sampling=look, reader=reader)
+        self.large = ClipDataset(manifest, config, sampling=large, reader=reader)
+        self.unread: dict[str, str] = {}
 
     def show(
         self,
@@ -191,11 +180,10 @@ class _Reader:
         said: str | None = None,
         confidence: float | None = None,
     ) -> None:
-        """Read one clip and add it to a list; a bad one is counted instead."""
-        sample = (self.plain if view is None else self.augmented)[(row, view)]
+        """Read one clip and add it to a list; one that cannot be read is noted instead."""
+        sample = self.clips[(row, view)]
         if isinstance(sample, Skipped):
-            self.unread += 1
-            self.first_reason = self.first_reason or f"{sample.path}: {sample.reason}"
+            self.unread[sample.path] = sample.reason
             return
         images = [jpeg_address(frame, SIDE) for frame in spread_frames(sample.frames)]
         shown = f"{len(images)} frames of a clip" if len(images) > 1 else "A picture"

@@ -32,7 +32,7 @@ def curves(history: Sequence[dict[str, Any]]) -> dict[str, Markup]:
     parts = list(dict.fromkeys(key for entry in history for key in entry.get("train", {})))
     others = [part for part in parts if part not in ("top1", "loss", "task")]
     panels = {"Accuracy": ("top1", "top1"), "Task loss": ("task", "loss")}
-    panels |= {_TITLES.get(part, f"{part.capitalize()} loss"): (part, "") for part in others}
+    panels |= {_title(part): (part, "") for part in others}
     if others:
         panels["Total loss"] = ("loss", "")
     best = next((entry["epoch"] for entry in reversed(history) if entry.get("best")), None)
@@ -49,6 +49,13 @@ def curves(history: Sequence[dict[str, Any]]) -> dict[str, Markup]:
     if rates:
         drawn["Learning rate"] = _panel("Learning rate", {"training": rates}, None)
     return drawn
+
+
+def _title(part: str) -> str:
+    """Of several teachers each has parts of its own: `feature_clip` is "Feature loss, clip"."""
+    kind, _, teacher = part.partition("_")
+    title = _TITLES.get(kind, f"{kind.capitalize()} loss")
+    return f"{title}, {teacher}" if teacher else title
 
 
 def _series(history: Sequence[dict[str, Any]], part: str, key: str) -> list[tuple[int, float]]:

@@ -13,7 +13,8 @@ from typing import Any
 
 from understudy.errors import UserError
 from understudy.run import Run, read_json, write_text
-from understudy.study import cast, devices, plots
+from understudy.run.unfinished import unfinished_note
+from understudy.study import devices, plots, sides
 from understudy.study.attention import make_looks
 from understudy.study.gallery import Gallery, make_gallery
 from understudy.teach.progress import duration
@@ -26,18 +27,21 @@ _MEASURES = {
     "macro_f1": ("Macro F1", "Mean over classes; rare ones weigh as much as frequent ones."),
     "calibration_error": ("Calibration error", "How far its confidence is from its accuracy."),
 }
-_TEACHER_FACTS = ("head", "model", "source", "weights_sha256")
 
 
-def write_report(run: Run, out: Path | None = None) -> Path:
+def write_report(run: Run, out: Path | None = None, *, device: str = "cpu") -> Path:
     """Write the page, by default into the run directory, and give its path.
 
-    Raises UserError if the page cannot be written.
+    device: where attention maps are computed. Raises UserError if the page cannot be written.
     """
-    out = out or run.report_path
+    return write_page(out or run.report_path, render_report(run, device=device))
+
+
+def write_page(out: Path, html: str) -> Path:
+    """Write a page, and the folder that it goes to. Raises UserError if that cannot be done."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(out, render_report(run))
+        write_text(out, html)
     except OSError as error:
         raise UserError(
             f"The report {out} cannot be written: {error.strerror}. Choose another with --out."
@@ -45,8 +49,13 @@ def write_report(run: Run, out: Path | None = None) -> Path:
     return out
 
 
-def render_report(run: Run) -> str:
+def render_report(run: Run, *, device: str = "cpu") -> str:
     """The page as HTML text: styles, drawings and pictures inside, nothing fetched."""
+    return render("report.html", _content(run, device))
+
+
+def render(template: str, content: dict[str, Any]) -> str:
+    """A page from a template of this folder."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -57,16 +66,16 @@ def render_report(run: Run) -> str:
     )
     environment.filters |= {
         "percent": percent,
-        "big": cast.big_number,
-        "bytes": cast.file_size,
+        "big": sides.big_number,
+        "bytes": sides.file_size,
         "milliseconds": milliseconds,
         "duration": duration,
     }
     environment.globals["interval"] = plots.interval
-    return environment.get_template("report.html").render(_content(run))
+    return environment.get_template(template).render(content)
 
 
-def _content(run: Run) -> dict[str, Any]:
+def _content(run: Run, device: str) -> dict[str, Any]:
     """Everything that the page shows, by the names that the template uses."""
     problems: list[str] = []
 
@@ -75,28 +84,17 @@ def _content(run: Run) -> dict[str, Any]:
 
     recipe = run.recipe
     data, metrics = optional("data.json"), optional("metrics.json")
-    history, teacher = optional("history.json") or [], optional("teacher.json")
+    history = optional("history.json") or []
     environment, bench = optional("environment.json") or {}, optional("bench.json") or []
-    exports: list[dict[str, Any]] = [
-        {
-            "format": folder.name,
-            **{
-                part: read_optional(folder / f"{part}.json", problems) or {}
-                for part in ("contract", "parity", "latency", "int8")
-            },
-        }
-        for folder in sorted(run.path.glob("exports/*"))
-        if folder.is_dir()
-    ]
+    folders = [folder for folder in sorted(run.path.glob("exports/*")) if folder.is_dir()]
+    exports = [read_export(folder, problems) for folder in folders]
     comparison = optional("comparison.json")
     if not bench:
         bench = [row for export in exports for row in export["latency"].get("rows", [])]
-    evaluations = [
-        (folder.name, found)
-        for folder in sorted(run.path.glob("evaluations/*"))
-        if (found := read_optional(folder / "metrics.json", problems))
-    ]
-    performers = cast.performers(run, data, metrics, teacher, bench, problems)
+    evaluations = read_evaluations(run.path, problems)
+    for folder in folders:
+        evaluations += read_evaluations(folder, problems, f"{folder.name}: ")
+    student, *teachers = sides.student_and_teachers(run, data, metrics, bench, problems)
     gallery = make_gallery(run, data) if data else Gallery(notes=["Training has not begun."])
     checkpoint = (metrics or {}).get("checkpoint", "best")
     return {
@@ -108,28 +106,30 @@ def _content(run: Run) -> dict[str, Any]:
         "training_clips": sum(data["counts"].get("train", {}).values()) if data else 0,
         "history": history,
         "finished": "finished" in environment or len(history) >= recipe.train.epochs,
+        "unfinished": _unfinished(run, problems),
         "best": next((entry for entry in reversed(history) if entry.get("best")), None),
         "seconds": sum(entry.get("seconds", 0) for entry in history),
         "curves": plots.curves(history),
-        "student": performers[0],
-        "teacher": performers[1] if len(performers) > 1 else None,
-        "teacher_facts": dict.fromkeys(_TEACHER_FACTS) | (teacher or {}),
-        "contests": cast.contests(performers),
-        "metrics": metrics,
-        "measures": _measures(metrics),
-        "per_class": _per_class(metrics),
-        "confusion": _confusion(metrics),
-        "confusions": plots.confusions(metrics["confusion"], metrics["classes"]) if metrics else [],
-        "looks": make_looks(run, data, gallery, checkpoint) if data else [],
+        "student": student,
+        "teachers": teachers,
+        "weights": {
+            one.role: recipe.weights_of(one.role)
+            for one in teachers
+            if one.role in recipe.all_teachers
+        },
+        "quantities": sides.quantities([student, *teachers]),
+        **figures(metrics),
+        "looks": make_looks(run, data, gallery, checkpoint, device=device) if data else [],
         "gallery": gallery,
         "comparison": comparison,
         "difference_scale": _difference_scale(comparison),
         "skipped": data["skipped"] if data else [],
         "evaluations": evaluations,
         "exports": exports,
-        "deployments": devices.deployments(run, exports),
+        "deployments": devices.deployments(exports),
         "not_exported": devices.not_exported(run, exports),
         "bench": bench,
+        "hardware": None,
         "environment": _flat(environment),
         "command": shlex.join(environment.get("command") or []),
         "problems": problems,
@@ -144,6 +144,45 @@ def read_optional(path: Path, problems: list[str]) -> Any:
         return read_json(path)
     except UserError as error:
         problems.append(str(error))
+        return None
+
+
+def read_export(folder: Path, problems: list[str]) -> dict[str, Any]:
+    """What the files of an artifact say of it, empty where one is missing."""
+    parts = ("contract", "parity", "latency", "int8")
+    found = {part: read_optional(folder / f"{part}.json", problems) or {} for part in parts}
+    return {"format": folder.name, **found}
+
+
+def read_evaluations(
+    folder: Path, problems: list[str], prefix: str = ""
+) -> list[tuple[str, dict[str, Any]]]:
+    """The evaluations in a run or an artifact, by name."""
+    return [
+        (f"{prefix}{place.name}", found)
+        for place in sorted(folder.glob("evaluations/*"))
+        if (found := read_optional(place / "metrics.json", problems))
+    ]
+
+
+def figures(metrics: dict[str, Any] | None) -> dict[str, Any]:
+    """All that a page shows of an evaluation, by the names that its templates use."""
+    matrix, classes = (metrics["confusion"], metrics["classes"]) if metrics else ([], [])
+    return {
+        "metrics": metrics,
+        "measures": _measures(metrics),
+        "per_class": _per_class(metrics),
+        "confusion": plots.confusion(matrix, classes) if metrics else None,
+        "confusions": plots.confusions(matrix, classes) if metrics else [],
+    }
+
+
+def _unfinished(run: Run, problems: list[str]) -> str | None:
+    try:
+        return unfinished_note(run)
+    except UserError as error:
+        if str(error) not in problems:
+            problems.append(str(error))
         return None
 
 
@@ -167,10 +206,6 @@ def _per_class(metrics: dict[str, Any] | None) -> list[tuple[str, dict[str, Any]
         return entry[1]["n"] == 0, entry[1]["accuracy"]["value"]
 
     return sorted(metrics["per_class"].items(), key=weakest)
-
-
-def _confusion(metrics: dict[str, Any] | None) -> Any:
-    return plots.confusion(metrics["confusion"], metrics["classes"]) if metrics else None
 
 
 def _difference_scale(comparison: dict[str, Any] | None) -> tuple[float, float]:

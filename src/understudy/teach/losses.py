@@ -1,4 +1,6 @@
-"""What a student is taught by: L = alpha * L_feature + beta * L_response + gamma * L_task.
+"""What a student is taught by:
+
+    L = sum over teachers (alpha * L_feature + beta * L_response) + gamma * L_task
 
 Losses hold no parameters; the student owns its projection into the teacher's space.
 """
@@ -15,13 +17,21 @@ from understudy.recipe import Distill
 from understudy.types import Output
 
 
+class Taught(NamedTuple):
+    """What one teacher says about a batch. weights: of its parts of the loss. embedding: the
+    student's, in this teacher's space; None: as the student gives it."""
+
+    output: Output
+    weights: Distill
+    embedding: Tensor | None = None
+
+
 class Losses(NamedTuple):
-    """Scalars: the weighted `total` and its unweighted parts. Parts not taught are None."""
+    """Scalars: the weighted `total`, and by name its unweighted parts: task, feature and response;
+    with several teachers feature_NAME and response_NAME."""
 
     total: Tensor
-    task: Tensor
-    feature: Tensor | None = None
-    response: Tensor | None = None
+    parts: dict[str, Tensor]
 
 
 def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -57,26 +67,28 @@ def task_loss(
 def teaching_loss(
     student: Output,
     target: Tensor,
-    taught: Output | None,
-    weights: Distill,
+    taught: dict[str, Taught],
+    gamma: float = 1.0,
     *,
     class_weights: Tensor | None = None,
     smoothing: float = 0.0,
 ) -> Losses:
     """All parts of the loss. Without a teacher it is cross-entropy alone, unweighted."""
     task = task_loss(student.logits, target, class_weights, smoothing)
-    if taught is None:
-        return Losses(total=task, task=task)
-    feature = feature_loss(student.embedding, taught.embedding) if weights.alpha else None
-    response = (
-        response_loss(student.logits, taught.logits, weights.temperature) if weights.beta else None
-    )
-    total = weights.gamma * task
-    if feature is not None:
-        total = total + weights.alpha * feature
-    if response is not None:
-        total = total + weights.beta * response
-    return Losses(total, task, feature, response)
+    parts = {"task": task}
+    total = gamma * task if taught else task
+    for name, (output, weights, embedding) in taught.items():
+        suffix = f"_{name}" if len(taught) > 1 else ""
+        if weights.alpha:
+            own = student.embedding if embedding is None else embedding
+            parts[f"feature{suffix}"] = feature = feature_loss(own, output.embedding)
+            total = total + weights.alpha * feature
+        if weights.beta:
+            parts[f"response{suffix}"] = response = response_loss(
+                student.logits, output.logits, weights.temperature
+            )
+            total = total + weights.beta * response
+    return Losses(total, parts)
 
 
 def balanced_class_weights(counts: list[int]) -> Tensor:

@@ -1,7 +1,8 @@
 """Stopping and going on: the state at the end of an epoch, in one file that is never half written.
 
-Every epoch reseeds the random numbers from (seed, epoch), and the learning rate follows from the
-number of steps taken, so weights, moments and history are all there is to keep.
+Every epoch reseeds the random numbers of all devices from (seed, epoch), and the learning rate
+follows from the number of steps taken, so weights, moments, history and, in fp16, the scale of the
+gradients are all there is to keep.
 """
 
 from __future__ import annotations
@@ -15,22 +16,27 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from understudy.data.fingerprint import fingerprints
+from understudy.data.manifest import Manifest
 from understudy.errors import UserError
 from understudy.run import Run, write_bytes
+from understudy.teach.device import Device
 
 
 class Progress(NamedTuple):
-    """How far training came. All JSON."""
+    """How far training came. All JSON. scaler: the state of the gradient scaler, empty if off."""
 
     history: list[dict[str, Any]]
     steps: int
     skipped: list[dict[str, Any]]
+    scaler: dict[str, Any] = {}  # noqa: RUF012  replaced as a whole, never changed
 
 
 def save_state(
-    run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+    run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, device: Device, progress: Progress
 ) -> None:
     """Write the state of the epoch that just ended over that of the one before."""
+    progress = progress._replace(scaler=device.scaler.state_dict())
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for number, moments in optimizer.state_dict()["state"].items():
         for name, value in moments.items():
@@ -40,9 +46,9 @@ def save_state(
 
 
 def load_state(
-    run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+    run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, device: Device
 ) -> Progress:
-    """Fill model and optimiser from the last finished epoch.
+    """Fill model, optimiser and gradient scaler from the last finished epoch.
 
     Raises UserError if the file cannot be read.
     """
@@ -62,11 +68,37 @@ def load_state(
         number, _, moment = name.partition(".")
         # AdamW counts its steps on the CPU, its moments live beside the weights.
         moments.setdefault(int(number), {})[moment] = (
-            tensor if moment == "step" else tensor.to(device)
+            tensor if moment == "step" else tensor.to(device.torch)
         )
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    if progress.scaler:
+        device.scaler.load_state_dict(progress.scaler)
     return progress
+
+
+def check_clips(manifest: Manifest) -> None:
+    """Raises UserError, naming clips of training and validation that are gone or have changed.
+
+    Those that could not be read when the run began need not be there now.
+    """
+    known = manifest.fingerprints or [""] * len(manifest)
+    rows = [row for split in ("train", "val") for row in manifest.rows(split) if known[row]]
+    now = fingerprints([manifest.path_of(row) for row in rows])
+    changed = [
+        row for row, found in zip(rows, now, strict=True) if not manifest.is_unchanged(row, found)
+    ]
+    if changed:
+        named = "".join(
+            f"\n  {manifest.records[row].path}: "
+            f"{'has changed' if manifest.path_of(row).exists() else 'is gone'}"
+            for row in changed[:5]
+        )
+        more = f"\n  and {len(changed) - 5} more" if len(changed) > 5 else ""
+        raise UserError(
+            f"{len(changed)} of {len(rows)} clips are not what they were when the run began; going "
+            f"on would mix two data sets:{named}{more}\nPut them back, or train a new run."
+        )
 
 
 def can_resume(run: Run) -> bool:

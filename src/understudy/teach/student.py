@@ -1,4 +1,4 @@
-"""The student before its first step: built for the teacher's space, from noise or from weights."""
+"""The student before its first step: in a teacher's space, with random or other weights."""
 
 from __future__ import annotations
 
@@ -15,28 +15,31 @@ from understudy.models.transplant import transplant
 from understudy.models.vit_weights import load_vit
 from understudy.recipe import Recipe, Start
 from understudy.run import Run, open_run
-from understudy.teach.teacher import FrozenTeacher
 from understudy.types import Inherited, Recognizer
 
 
 def create_student(
-    recipe: Recipe, num_classes: int, teacher: FrozenTeacher | None
+    recipe: Recipe, num_classes: int, spaces: dict[str, int]
 ) -> tuple[Recognizer, dict[str, Any]]:
-    """The student, its embedding in the teacher's space, and the options that build it again.
+    """The student, its embedding in a teacher's space, and the options that build it again.
 
-    In those, weights are "checkpoint", so that opening a run never fetches pretrained weights, and
-    pixel statistics are written out, so that they cannot change with a library.
+    spaces: the width of each teacher's embedding. Where several teach features, the student's is
+    as wide as the first one's. In the options weights are "checkpoint", so that opening a run never
+    fetches pretrained weights, and pixel statistics are written out, so that they cannot change
+    with a library.
     """
     known = model_options(recipe.model.name)
     options = {"input_size": recipe.data.size} | recipe.model.options
     if "window" in known:  # a stream then looks back as far as a clip of training does
         options.setdefault("window", recipe.data.frames)
-    if teacher is not None and "embedding_dim" in known:
-        given = options.setdefault("embedding_dim", teacher.embedding_dim)
-        if given != teacher.embedding_dim and recipe.distill.alpha > 0:
+    counting = [name for name in spaces if recipe.weights_of(name).alpha > 0] or list(spaces)
+    if counting and "embedding_dim" in known:
+        width = spaces[counting[0]]
+        given = options.setdefault("embedding_dim", width)
+        if len(counting) == 1 and given != width and recipe.weights_of(counting[0]).alpha > 0:
             raise UserError(
                 f"model.options.embedding_dim is {given}, but the teacher's embedding has "
-                f"{teacher.embedding_dim} dimensions. Leave it out, or set distill.alpha=0."
+                f"{width} dimensions. Leave it out, or set distill.alpha=0."
             )
     student = create_model(recipe.model.name, num_classes, **options)
     if student.clip_frames is not None and student.clip_frames != recipe.data.frames:

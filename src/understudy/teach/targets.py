@@ -1,97 +1,158 @@
-"""The cache of a teacher's outputs, per clip and view.
+"""What teachers say about a batch: from the store where it is known, else by asking them.
 
-A view is a replayable augmentation draw, so a cached output belongs to exactly the pixels that the
+A view is a replayable augmentation draw, so a stored output belongs to exactly the draw that the
 student sees. One output per clip, augmented afterwards, would teach the wrong target.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor
 
-from understudy.data.loader import draws_pixels
+from understudy.data.manifest import Manifest
+from understudy.data.reader import draws_pixels
 from understudy.recipe import Data
-from understudy.run import write_bytes
-from understudy.types import Batch, Output, Recognizer
+from understudy.teach.store import Store, store_key
+from understudy.teach.teachers import FrozenTeacher
+from understudy.types import Batch, Output, Sampling, Unanswered
 
-# Settings that change how fast pixels come, not which.
-_IRRELEVANT = {"manifest", "workers", "memory_mb", "allow_shared_groups", "max_bad_share"}
+RESIZE = "short side bilinear antialiased, then a window or the centre"
 
 
-class TargetCache:
-    """What a teacher said about each (manifest row, view); in memory, and on disk after `flush`.
+@dataclass(slots=True)
+class Known:
+    """What of a teacher is in the store, for a loader: an `Answers`.
 
-    `folder` None keeps nothing between processes.
+    plain: of clips without augmentation. drawn: of augmented views; None where no view ever comes
+    back, so that nothing is worth keeping.
     """
 
-    def __init__(self, teacher: Recognizer, folder: Path | None = None) -> None:
-        self.teacher = teacher
-        self.folder = folder
-        self._views: dict[int | None, dict[int, tuple[Tensor, Tensor]]] = {}
-        self._changed: set[int | None] = set()
+    sampling: Sampling
+    manifest: Manifest
+    plain: Store | None
+    drawn: Store | None
 
-    @torch.no_grad()
-    def teach(self, batch: Batch) -> Output:
-        """The teacher's output for a batch, from memory where every clip of it is known."""
-        view = self._view(batch.view)
-        rows = batch.index.tolist()
-        if not all(row in view for row in rows):
-            output = self.teacher(batch.frames, batch.lengths)
-            logits, embedding = output.logits.float().cpu(), output.embedding.float().cpu()
-            for row, *pair in zip(rows, logits, embedding, strict=True):
-                view[row] = (pair[0].clone(), pair[1].clone())
-            self._changed.add(batch.view)
-        device = batch.frames.device
-        return Output(
-            logits=torch.stack([view[row][0] for row in rows]).to(device),
-            embedding=torch.stack([view[row][1] for row in rows]).to(device),
-        )
+    def store(self, view: int | None) -> Store | None:
+        return self.plain if view is None else self.drawn
+
+    def find(self, row: int, view: int | None) -> Output | None:
+        """As `Answers.find`."""
+        store = self.store(view)
+        return None if store is None else store.find(self.manifest.key_of(row), view)
+
+
+class Targets:
+    """One teacher's answers. name: as it is called in a batch. computing: the precision that the
+    teacher computes in, as a context."""
+
+    def __init__(
+        self,
+        name: str,
+        teacher: FrozenTeacher,
+        known: Known,
+        computing: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        self.name, self.teacher, self.known = name, teacher, known
+        self._computing = computing
+
+    def answer(self, batch: Batch) -> Output:
+        """Logits (B, K) and embedding (B, E) float32 for a batch of a loader that knows this
+        teacher; what it had to be asked is kept."""
+        asked = batch.unanswered.get(self.name)
+        if asked is None:
+            return batch.taught[self.name]
+        with torch.inference_mode(), self._computing():
+            parts = [self._ask(*part) for part in _parts(asked)]
+        # Joined outside of inference mode, for what was made in it cannot take part in learning.
+        given = Output(*(torch.cat(tensors).float() for tensors in zip(*parts, strict=True)))
+        store = self.known.store(batch.view)
+        if store is not None:
+            keys = [self.known.manifest.key_of(row) for row in asked.rows]
+            store.add(keys, batch.view, given)
+        if self.name not in batch.taught:
+            return given
+        whole = batch.taught[self.name]
+        for tensor, part in zip(whole, given, strict=True):
+            tensor[asked.place] = part
+        return whole
+
+    def _ask(self, frames: Tensor, lengths: Tensor, full: bool) -> Output:
+        teacher = self.teacher.recognizer
+        # One that needs a number of frames stretches shorter clips by their lengths.
+        whole = full and teacher.clip_frames in (None, frames.shape[1])
+        return teacher(frames, None if whole else lengths)
 
     def flush(self) -> None:
-        """Write what is new. Called between epochs, so that a resumed run reads the same values."""
-        if self.folder is None:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for name in sorted(self._changed, key=str):
-            known = self._views[name]
-            rows = sorted(known)
-            content = {
-                "rows": torch.tensor(rows),
-                "logits": torch.stack([known[row][0] for row in rows]),
-                "embedding": torch.stack([known[row][1] for row in rows]),
-            }
-            write_bytes(self._file(name), save(content))
-        self._changed.clear()
-
-    def _view(self, name: int | None) -> dict[int, tuple[Tensor, Tensor]]:
-        if name not in self._views:
-            self._views[name] = {}
-            if self.folder is not None and self._file(name).is_file():
-                stored = load_file(self._file(name))
-                for row, *pair in zip(
-                    stored["rows"].tolist(), stored["logits"], stored["embedding"], strict=True
-                ):
-                    self._views[name][row] = (pair[0], pair[1])
-        return self._views[name]
-
-    def _file(self, name: int | None) -> Path:
-        assert self.folder is not None
-        label = "plain" if name is None else f"{name:05d}"
-        return self.folder / f"view_{label}.safetensors"
+        """Write what is new."""
+        for store in (self.known.plain, self.known.drawn):
+            if store is not None:
+                store.flush()
 
 
-def cache_key(teacher_sha256: str, manifest_fingerprint: str, data: Data) -> str:
-    """Names all that a cached output depends on: teacher, clips and the pixels made of them."""
-    pixels = data.model_dump(mode="json", exclude=_IRRELEVANT)
-    content = json.dumps([teacher_sha256, manifest_fingerprint, pixels], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+def _parts(asked: Unanswered) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """Frames, lengths and whether all are full: of clips one by one on a CPU, else of all at once.
+
+    What a network says of a clip depends in its last bits on what is computed beside it, and
+    training amplifies last bits. Clip by clip, a store gives the same weights in whatever order it
+    was filled; a CPU loses little by it, unless clips are single pictures.
+    """
+    if asked.frames.device.type != "cpu" or asked.frames.shape[1] == 1:
+        yield asked.frames, asked.lengths, asked.full
+        return
+    for frames, length in zip(asked.frames, asked.lengths, strict=True):
+        yield frames[None, : int(length)], length[None], True
 
 
-def worth_caching(data: Data) -> bool:
-    """Whether a (clip, view) ever comes back: not when each epoch draws anew."""
-    return not draws_pixels(data) or data.augment.views is not None
+def open_known(
+    teacher: FrozenTeacher,
+    manifest: Manifest,
+    data: Data,
+    folder: Path | None,
+    precision: str,
+    note: Callable[[str], None],
+) -> Known:
+    """The stores of a teacher below `folder`; None keeps nothing."""
+    plain = what_it_depends_on(teacher, precision)
+    drawn = plain | {"draw": draw_of(data)}
+
+    def store(what: dict[str, Any]) -> Store | None:
+        return None if folder is None else Store(folder / store_key(what), what, note)
+
+    return Known(
+        teacher.sampling, manifest, store(plain), store(drawn) if views_return(data) else None
+    )
+
+
+def what_it_depends_on(teacher: FrozenTeacher, precision: str) -> dict[str, Any]:
+    """All that a teacher's output for a clip's bytes depends on."""
+    looks = asdict(teacher.sampling)
+    for name in ("clip_seconds", "step_s"):  # of use to streams alone
+        del looks[name]
+    return {
+        "version": 1,
+        "teacher": teacher.facts["name"],
+        "weights_sha256": teacher.facts["weights_sha256"],
+        "looks": looks,
+        "resize": RESIZE,
+        "precision": precision,
+    }
+
+
+def draw_of(data: Data) -> dict[str, Any]:
+    """What augmentation draws; how many views there are changes none of them."""
+    return {
+        "seed": data.seed,
+        "augment": data.augment.model_dump(mode="json", exclude={"views"}),
+        "pseudo": data.pseudo.model_dump(mode="json") if data.pseudo is not None else None,
+    }
+
+
+def views_return(data: Data) -> bool:
+    """Whether a view of a clip ever comes back: not when each epoch draws anew."""
+    return draws_pixels(data) and data.augment.views is not None

@@ -1,219 +1,274 @@
 """The training loop. One clip's way from disk to loss, in the order to read it:
 
     data/manifest.py   which clips there are
-    data/loader.py     frames of a clip, sampled, decoded, augmented, collated to a Batch
-    teach/targets.py   what the teacher says about this batch
-    models/frames.py   what the student says
-    teach/losses.py    how far apart they are
+    data/reader.py     frames of a clip: sampled, decoded, drawn
+    data/loader.py     collated to a Batch
+    teach/targets.py   what teachers say about this batch
+    teach/losses.py    how far the student is from them and from the labels
 
-An epoch is a function of (weights, moments, seed, epoch): random numbers are reseeded at its start
-and the learning rate follows from the number of steps. That is why a resumed run ends bit for bit
-where an uninterrupted one does.
+An epoch is a function of (weights, moments, seed, epoch): random numbers are reseeded at its start,
+on every device, and the learning rate follows from the number of steps. That is why a resumed run
+ends bit for bit where an uninterrupted one does.
+
+Within an epoch nothing waits for a GPU: sums stay on the device, and so does the flag that a loss
+was no number, which is looked at every `CHECKED_EVERY` steps.
 """
 
 from __future__ import annotations
 
-import errno
-import json
 import math
-import shlex
 import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from accelerate.data_loader import DataLoaderShard
 
+from understudy.data.fingerprint import fingerprints
+from understudy.data.loader import EpochBatches
+from understudy.data.sources import read_manifest
 from understudy.errors import UserError
 from understudy.recipe import Recipe, Train
-from understudy.run import (
-    Run,
-    create_run,
-    describe_environment,
-    discard_run,
-    open_run,
-    read_json,
-    save_weights,
-    write_json,
-)
-from understudy.teach.losses import Losses, teaching_loss
-from understudy.teach.prepare import Lesson, prepare_lesson
+from understudy.run import Run, describe_environment, new_run, open_run, write_json, writing
+from understudy.teach.device import Device
+from understudy.teach.keep import describe_data, finish, keep
+from understudy.teach.losses import Losses, Taught, teaching_loss
+from understudy.teach.optimizer import learning_rate, set_learning_rate
+from understudy.teach.processes import Processes
 from understudy.teach.progress import Quiet, Reporter
-from understudy.teach.resume import Progress, can_resume, load_state, save_state
-from understudy.teach.schedule import learning_rate
-from understudy.teach.validate import judge_teacher, student_output, validate
+from understudy.teach.resume import Progress, can_resume, check_clips, load_state
+from understudy.teach.setup import Setup, prepare
+from understudy.teach.step import Step
+from understudy.teach.sums import EpochSums
+from understudy.teach.validate import judge_teachers, validate
 from understudy.types import Batch, Output, Skipped
+
+CHECKED_EVERY = 20
+"""Optimiser steps after which the device is asked whether a loss was no number."""
 
 
 def train(recipe: Recipe, path: str | Path, *, reporter: Reporter | None = None) -> Run:
     """Teach a student as `recipe` says, into the run directory `path`.
 
-    Raises UserError for whatever is wrong with the recipe, the data or the machine, most of it
-    before the first step.
+    Under `torchrun` every process calls this; the first one writes. Raises UserError for whatever
+    is wrong with the recipe, the data or the machine, most of it before the first step.
     """
-    recipe = _anchored(recipe)
-    run = create_run(Path(path), recipe)
-    try:
-        return _begin(run, recipe, reporter or Quiet())
-    except BaseException:
-        if not (run.path / "history.json").exists():
-            discard_run(run)  # a run in which nothing was learned leaves nothing in the way
-        raise
+    recipe, path = _anchored(recipe), Path(path)
+    device = Device(recipe.train, path)
+    processes = Processes(device.torch)
+    reporter = _of_first(processes, reporter)
+    with ExitStack() as held:
+        processes.first(lambda: held.enter_context(new_run(path, recipe)))
+        return _begin(Run(path), recipe, device, processes, reporter)
+
+
+def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
+    """Go on from the last finished epoch of an interrupted run, with its own recipe.
+
+    Raises UserError where that cannot be done, and where clips are gone or have changed.
+    """
+    run = open_run(path)
+    recipe = run.recipe
+    device = Device(recipe.train, run.path)
+    processes = Processes(device.torch)
+    reporter = _of_first(processes, reporter)
+    with ExitStack() as held:
+        processes.first(lambda: held.enter_context(writing(run.path)))
+        if not can_resume(run):
+            _refuse_without_state(run)
+            return _begin(run, recipe, device, processes, reporter)  # stopped in its first epoch
+        processes.first(lambda: check_clips(run.manifest))
+        setup = prepare(recipe, run, device, processes, reporter)
+        progress = load_state(run, setup.learner, setup.optimizer, device)
+        processes.share_state(setup.learner)
+        setup.skipped.add(
+            Skipped(entry["row"], entry["path"], entry["reason"]) for entry in progress.skipped
+        )
+        return _learn(run, setup, progress, reporter)
+
+
+def _of_first(processes: Processes, reporter: Reporter | None) -> Reporter:
+    """One process shows how training goes on; the others would say the same."""
+    return reporter if reporter is not None and processes.is_first else Quiet()
+
+
+def _refuse_without_state(run: Run) -> None:
+    """A run that was stopped in its first epoch may begin again; one that got further may not."""
+    if len(run.history) > 1 or run.checkpoint_path("final").exists():
+        raise UserError(
+            f"The folder resume/ of {run.path} is gone, so training cannot go on. The checkpoints "
+            "can still be used; to train again, name another folder with --out."
+        )
 
 
 def _anchored(recipe: Recipe) -> Recipe:
     """The recipe with absolute paths, so that its run can be resumed from any folder."""
 
-    def absolute(path: str) -> str:
-        return str(Path(path).resolve()) if Path(path).exists() else path
+    def absolute(path: str | None) -> str | None:
+        return str(Path(path).resolve()) if path is not None and Path(path).exists() else path
 
-    data = recipe.data.model_copy(update={"manifest": absolute(recipe.data.manifest)})
-    changes: dict[str, Any] = {"data": data}
-    if recipe.teacher is not None:
-        places = {"path": recipe.teacher.path, "weights_file": recipe.teacher.weights_file}
-        known = {name: absolute(place) for name, place in places.items() if place is not None}
-        changes["teacher"] = recipe.teacher.model_copy(update=known)
+    changes: dict[str, Any] = {
+        "data": recipe.data.model_copy(update={"manifest": absolute(recipe.data.manifest)})
+    }
+    moved = {
+        name: one.model_copy(
+            update={"path": absolute(one.path), "weights_file": absolute(one.weights_file)}
+        )
+        for name, one in recipe.all_teachers.items()
+    }
+    changes |= {"teachers": moved} if recipe.teachers else {"teacher": moved.get("teacher")}
     start = recipe.model.start
     if start is not None:
-        places = {"run": start.run, "vit": start.vit}
-        known = {name: absolute(place) for name, place in places.items() if place is not None}
-        moved = start.model_copy(update=known)
-        changes["model"] = recipe.model.model_copy(update={"start": moved})
+        start = start.model_copy(update={"run": absolute(start.run), "vit": absolute(start.vit)})
+        changes["model"] = recipe.model.model_copy(update={"start": start})
     return recipe.model_copy(update=changes)
 
 
-def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
-    """Go on from the last finished epoch of an interrupted run, with its own recipe."""
-    run = open_run(path)
-    reporter = reporter or Quiet()
-    if not can_resume(run):
-        if len(run.history) > 1 or run.checkpoint_path("final").exists():
-            raise UserError(
-                f"The folder resume/ of {run.path} is gone, so training cannot go on. The "
-                "checkpoints can still be used; to train again, name another folder with --out."
-            )
-        return _begin(run, run.recipe, reporter)  # it was stopped in its first epoch
-    lesson = prepare_lesson(run.recipe, run, reporter)
-    if lesson.manifest.fingerprint() != run.data["fingerprint"]:
-        raise UserError(
-            f"The manifest {run.data['manifest']} has changed since {run.name} was started; going "
-            "on would mix two data sets. Restore it, or train a new run."
-        )
-    progress = load_state(run, lesson.learner, lesson.optimizer, lesson.accelerator.device)
-    lesson.skip(Skipped(entry["row"], entry["path"], entry["reason"]) for entry in progress.skipped)
-    return _learn(run, lesson, progress, reporter)
-
-
-def _begin(run: Run, recipe: Recipe, reporter: Reporter) -> Run:
+def _begin(
+    run: Run, recipe: Recipe, device: Device, processes: Processes, reporter: Reporter
+) -> Run:
     """All of a training run, from its first epoch."""
-    lesson = prepare_lesson(recipe, run, reporter)
-    write_json(run.path / "environment.json", describe_environment() | {"started": _now()})
-    write_json(run.path / "data.json", lesson.describe_data())
-    if lesson.start is not None:
-        write_json(run.path / "start.json", lesson.start)
-    if lesson.teacher is not None:
-        write_json(run.path / "teacher.json", lesson.teacher.facts | {"val": judge_teacher(lesson)})
-    return _learn(run, lesson, Progress([], 0, []), reporter)
+    processes.first(lambda: _own_clips(run, recipe, reporter))
+    setup = prepare(recipe, run, device, processes, reporter)
+    judged = judge_teachers(setup)
+
+    def write() -> None:
+        write_json(run.path / "environment.json", describe_environment() | {"started": _now()})
+        write_json(run.path / "data.json", describe_data(setup))
+        if setup.facts.start is not None:
+            write_json(run.path / "start.json", setup.facts.start)
+        if judged:
+            write_json(run.path / "teacher.json", _facts_of(judged))
+
+    processes.first(write)
+    return _learn(run, setup, Progress([], 0, []), reporter)
 
 
-def _learn(run: Run, lesson: Lesson, progress: Progress, reporter: Reporter) -> Run:
+def _own_clips(run: Run, recipe: Recipe, reporter: Reporter) -> None:
+    """Give the run its clips: read, split, and known by their bytes from now on."""
+    data = recipe.data
+    manifest = read_manifest(
+        data.manifest,
+        allow_shared_groups=data.allow_shared_groups,
+        seed=data.split_seed,
+        progress=reporter.note if _is_large(data.manifest) else None,
+    )
+    paths = [manifest.path_of(row) for row in range(len(manifest))]
+    many = len(paths) > 10_000
+    known = fingerprints(
+        paths, (lambda n: reporter.note(f"{n:,} of {len(paths):,} clips noted")) if many else _quiet
+    )
+    run.write_manifest(manifest.with_fingerprints(list(known)))
+
+
+def _is_large(manifest: str) -> bool:
+    """Whether reading this table takes long enough to say how far it is."""
+    return Path(manifest).is_file() and Path(manifest).stat().st_size > 10_000_000
+
+
+def _facts_of(judged: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The content of teacher.json: of the one teacher, or of several by name."""
+    return judged["teacher"] if list(judged) == ["teacher"] else {"teachers": judged}
+
+
+def _learn(run: Run, setup: Setup, progress: Progress, reporter: Reporter) -> Run:
     """Epochs until the last one, or until patience ends."""
-    train = lesson.recipe.train
-    accelerator = lesson.accelerator
-    student, optimizer = accelerator.prepare(lesson.learner, lesson.optimizer)
+    train, processes = setup.recipe.train, setup.processes
     history, steps = list(progress.history), progress.steps
+    setup.device.begin_tracking(setup.recipe, run)
+    batches = _batches(setup)
     with reporter:
-        reporter.start(train.epochs - len(history), len(lesson.sampler))
+        reporter.start(train.epochs - len(history), len(batches.rows))
         for epoch in range(len(history), train.epochs):
             if _out_of_patience(history, train):
                 reporter.note(f"stopped early: no better epoch for {train.patience}")
                 break
-            entry, steps = _epoch(lesson, student, optimizer, epoch, steps, reporter)
+            entry, steps = _epoch(setup, epoch, steps, reporter)
             entry["best"] = _is_best(entry, history)
             history.append(entry)
-            if accelerator.is_main_process:
-                _keep(run, lesson, optimizer, Progress(history, steps, lesson.describe_skipped()))
-            accelerator.wait_for_everyone()
-            accelerator.log(_scalars(entry), step=epoch + 1)
+            progress = Progress(history, steps, setup.skipped.describe())
+            processes.first(lambda progress=progress: keep(run, setup, progress))
+            setup.device.accelerator.log(_scalars(entry), step=epoch + 1)
             reporter.epoch(entry)
-    if accelerator.is_main_process:
-        _finish(run, lesson)
-    accelerator.end_training()
+    processes.first(lambda: finish(run, setup))
+    setup.device.accelerator.end_training()
     return run
 
 
-def _epoch(
-    lesson: Lesson,
-    student: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    epoch: int,
-    steps: int,
-    reporter: Reporter,
-) -> tuple[dict[str, Any], int]:
+def _epoch(setup: Setup, epoch: int, steps: int, reporter: Reporter) -> tuple[dict[str, Any], int]:
     """One pass over the training clips and one over the validation clips."""
-    recipe, accelerator = lesson.recipe, lesson.accelerator
-    torch.manual_seed(recipe.train.seed * 100_003 + epoch)
-    # Through the prepared loader, which would otherwise count epochs from its own first one.
-    cast(DataLoaderShard, lesson.train_loader).set_epoch(epoch)
+    train, processes, learner = setup.recipe.train, setup.processes, setup.learner
+    # Dropout differs between processes, as it does between the clips of one.
+    torch.manual_seed(train.seed * 100_003 + epoch + 1_000_003 * processes.rank)
+    _batches(setup).set_epoch(epoch)
     started = time.perf_counter()
-    student.train()
-    total_steps = recipe.train.epochs * math.ceil(
-        len(lesson.train_loader) / recipe.train.accumulate
-    )
-    sums: dict[str, float] = {}
-    for batch in lesson.train_loader:
-        lesson.skip(batch.skipped)
-        if _too_small(batch):
-            continue
-        batch = batch.to(accelerator.device)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(steps, total_steps, recipe.train)
-        with accelerator.accumulate(student):
-            output, losses = _loss(lesson, student, batch)
-            _refuse_nan(losses, epoch, recipe.train)
-            accelerator.backward(losses.total)
-            if accelerator.sync_gradients:
-                accelerator.clip_grad_norm_(student.parameters(), recipe.train.gradient_norm)
-            optimizer.step()
-            optimizer.zero_grad()
-            steps += accelerator.sync_gradients
-        _add(sums, output, losses, batch)
-        reporter.advance(len(batch))
-    if not sums and recipe.train.batch_size == 1:
-        raise UserError(
-            "train.batch_size is 1, but batch normalisation cannot learn from a single picture. "
-            "Set train.batch_size=2 or more."
-        )
-    if not sums:
-        raise UserError("No training clip could be read in this epoch.")
+    learner.train()
+    total_steps = train.epochs * math.ceil(len(_batches(setup)) / train.accumulate)
+    sums = EpochSums(setup.device)
+    step = Step(learner, setup.optimizer, setup.device, processes, train)
+    lr = train.lr
+    try:
+        for number, batch in enumerate(setup.loaders.train, start=1):
+            setup.skipped.add(batch.skipped)
+            if not _too_small(batch):
+                moved = batch.to(setup.device.torch)
+                with setup.device.autocast():
+                    output = learner(moved)
+                losses = _losses(setup, output, moved)
+                step.backward(losses.total, len(moved))
+                sums.add(output, losses, moved)
+            if number % train.accumulate == 0 or number == len(_batches(setup)):
+                lr = learning_rate(steps, total_steps, train)
+                set_learning_rate(setup.optimizer, lr)
+                steps += step.take()
+                if steps % CHECKED_EVERY == 0:
+                    sums.refuse_nan(epoch, train)
+            reporter.advance(len(batch) * processes.count)
+    finally:  # what teachers said is not lost with an epoch that is broken off
+        for targets in setup.teachers.values():
+            targets.flush()
+    sums.refuse_nan(epoch, train)
+    setup.skipped.add(processes.gather(setup.skipped))
+    means, clips = sums.means(processes)
+    if not clips:
+        raise UserError(_nothing_learned(train))
+    processes.share_state(learner)
     seconds = time.perf_counter() - started
-    clips = sums.pop("clips")
-    if lesson.targets is not None:
-        lesson.targets.flush()
     entry = {
         "epoch": epoch + 1,
-        "lr": optimizer.param_groups[0]["lr"],
+        "lr": lr,
         "seconds": round(seconds, 3),
         "clips_per_second": round(clips / seconds, 2),
-        "train": {name: value / clips for name, value in sums.items()},
-        "val": validate(lesson),
+        "train": means,
+        "val": validate(setup),
     }
     return entry, steps
 
 
-def _loss(lesson: Lesson, student: torch.nn.Module, batch: Batch) -> tuple[Output, Losses]:
-    if lesson.targets is not None:
-        batch.taught = lesson.targets.teach(batch)
-    output = Output(*student_output(lesson, student, batch))
-    losses = teaching_loss(
-        Output(output.logits.float(), output.embedding.float()),
+def _losses(setup: Setup, output: Output, batch: Batch) -> Losses:
+    """What the student says, held against labels and teachers."""
+    taught = {
+        name: Taught(
+            targets.answer(batch),
+            setup.recipe.weights_of(name),
+            setup.learner.seen_by(name, output.embedding),
+        )
+        for name, targets in setup.teachers.items()
+    }
+    return teaching_loss(
+        output,
         batch.target,
-        batch.taught,
-        lesson.recipe.distill,
-        class_weights=lesson.class_weights,
-        smoothing=lesson.recipe.train.label_smoothing,
+        taught,
+        setup.recipe.distill.gamma,
+        class_weights=setup.class_weights,
+        smoothing=setup.recipe.train.label_smoothing,
     )
-    return output, losses
+
+
+def _batches(setup: Setup) -> EpochBatches:
+    batches = setup.loaders.train.batch_sampler
+    assert isinstance(batches, EpochBatches)
+    return batches
 
 
 def _too_small(batch: Batch) -> bool:
@@ -221,28 +276,13 @@ def _too_small(batch: Batch) -> bool:
     return len(batch) == 0 or (len(batch) == 1 and int(batch.lengths.sum()) == 1)
 
 
-def _refuse_nan(losses: Losses, epoch: int, train: Train) -> None:
-    if torch.isfinite(losses.total):
-        return
-    parts = losses._asdict().items()
-    wrong = [name for name, part in parts if part is not None and not torch.isfinite(part)]
-    raise UserError(
-        f"The loss is no longer a number in epoch {epoch + 1} ({', '.join(wrong)})."
-        f"{' The weights of the last finished epoch are kept.' if epoch else ''} Lower train.lr "
-        f"(now {train.lr:g}), lengthen train.warmup_epochs, or use train.precision=fp32."
-    )
-
-
-def _add(sums: dict[str, float], output: Output, losses: Losses, batch: Batch) -> None:
-    """Sums over clips, so that a short last batch weighs what it should."""
-    clips = len(batch)
-    parts = losses._asdict() | {"loss": losses.total}
-    for name, part in parts.items():
-        if part is not None and name != "total":
-            sums[name] = sums.get(name, 0.0) + float(part.detach()) * clips
-    correct = (output.logits.argmax(-1) == batch.target).sum()
-    sums["top1"] = sums.get("top1", 0.0) + float(correct)
-    sums["clips"] = sums.get("clips", 0.0) + clips
+def _nothing_learned(train: Train) -> str:
+    if train.batch_size == 1:
+        return (
+            "train.batch_size is 1, but batch normalisation cannot learn from a single picture. "
+            "Set train.batch_size=2 or more."
+        )
+    return "No training clip could be read in this epoch."
 
 
 def _is_best(entry: dict[str, Any], history: list[dict[str, Any]]) -> bool:
@@ -261,50 +301,15 @@ def _out_of_patience(history: list[dict[str, Any]], train: Train) -> bool:
     return history[-1]["epoch"] - best >= train.patience
 
 
-def _keep(run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Write checkpoints and history; the resume file last, since it says what is complete."""
-    entry = progress.history[-1]
-    names = ["best"] if entry["best"] else []
-    every = lesson.recipe.train.checkpoint_every
-    if every and entry["epoch"] % every == 0:
-        names.append(f"epoch_{entry['epoch']:03d}")
-    try:
-        for name in names:
-            _save(run, lesson, name)
-        write_json(run.path / "history.json", progress.history)
-        data = read_json(run.path / "data.json") | {"skipped": progress.skipped}
-        write_json(run.path / "data.json", data)
-        save_state(run, lesson.learner, optimizer, progress)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
-            raise
-        raise UserError(
-            f"{run.path} cannot be written any more ({error.strerror}); the epoch before "
-            f"{entry['epoch']} is kept. Make room, then: understudy train --resume "
-            f"{shlex.quote(str(run.path))}"
-        ) from error
-
-
-def _save(run: Run, lesson: Lesson, name: str) -> None:
-    save_weights(
-        lesson.student,
-        run.checkpoint_path(name),
-        {"model": lesson.recipe.model.name, "classes": json.dumps(lesson.classes)},
-    )
-
-
-def _finish(run: Run, lesson: Lesson) -> None:
-    _save(run, lesson, "final")
-    environment = run.environment
-    environment.setdefault("finished", _now())  # resuming a finished run changes nothing
-    write_json(run.path / "environment.json", environment)
-
-
 def _scalars(entry: dict[str, Any]) -> dict[str, float]:
     scalars = {"lr": entry["lr"], "clips_per_second": entry["clips_per_second"]}
     for part in ("train", "val"):
         scalars |= {f"{part}/{name}": value for name, value in entry[part].items() if name != "n"}
     return scalars
+
+
+def _quiet(done: int) -> None:
+    del done
 
 
 def _now() -> str:

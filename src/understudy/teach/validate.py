@@ -1,62 +1,66 @@
-"""Validation: how good the student is after an epoch, and the teacher before the first."""
+"""Validation: how good the student is after an epoch, and its teachers before the first."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 
 from understudy.errors import UserError
 from understudy.judge.statistics import wilson
-from understudy.models.frames import FramesRecognizer
 from understudy.teach.losses import task_loss
-from understudy.teach.prepare import Lesson
+from understudy.teach.setup import Setup
 from understudy.types import Batch, Output
 
 
-def student_output(lesson: Lesson, student: torch.nn.Module, batch: Batch) -> Output:
-    """The student's output from pixels, or from features that were computed before."""
-    if batch.features is None:
-        return student(batch.frames, batch.lengths)
-    frames_student = cast(FramesRecognizer, lesson.accelerator.unwrap_model(student))
-    with lesson.accelerator.autocast():
-        return frames_student.forward_head(batch.features, batch.lengths)
-
-
 @torch.no_grad()
-def validate(lesson: Lesson) -> dict[str, Any]:
+def validate(setup: Setup) -> dict[str, Any]:
     """Cross-entropy and top-1 on the validation split, without augmentation or smoothing."""
-    lesson.learner.eval()
-    return _measure(lesson, lambda batch: student_output(lesson, lesson.learner, batch))
+    setup.learner.eval()
+
+    def recognise(batch: Batch) -> Output:
+        with setup.device.autocast():
+            return setup.learner(batch)
+
+    return _measure(setup, setup.loaders.val, recognise)
 
 
-@torch.no_grad()
-def judge_teacher(lesson: Lesson) -> dict[str, Any] | None:
-    """The teacher's own accuracy on the validation split, so that nobody learns from noise
-    unawares; None where the teacher has no head."""
-    targets, teacher = lesson.targets, lesson.teacher
-    assert targets is not None
-    assert teacher is not None
-    if teacher.facts["head"] == "none":
-        return None
-    scores = _measure(lesson, targets.teach)
-    correct, n = round(scores["top1"] * scores["n"]), scores["n"]
-    low, high = wilson(correct, n)
-    return {"value": scores["top1"], "low": low, "high": high, "n": n, "method": "wilson"}
+def judge_teachers(setup: Setup) -> dict[str, dict[str, Any]]:
+    """The facts of every teacher with its own accuracy on the validation split, so that nobody
+    learns from random numbers unawares; `val` is None where a teacher has no head."""
+    judged = {}
+    for name, targets in setup.teachers.items():
+        val = None
+        if targets.teacher.facts["head"] != "none":
+            assert setup.loaders.for_teachers is not None
+            scores = _measure(setup, setup.loaders.for_teachers, targets.answer)
+            targets.flush()
+            correct, n = round(scores["top1"] * scores["n"]), scores["n"]
+            low, high = wilson(correct, n)
+            val = {"value": scores["top1"], "low": low, "high": high, "n": n, "method": "wilson"}
+        judged[name] = targets.teacher.facts | {"val": val}
+    return judged
 
 
-def _measure(lesson: Lesson, recognize: Callable[[Batch], Output]) -> dict[str, Any]:
-    loss = correct = n = 0.0
-    for batch in lesson.val_loader:
-        lesson.skip(batch.skipped)
+def _measure(
+    setup: Setup, loader: Iterable[Batch], recognise: Callable[[Batch], Output]
+) -> dict[str, Any]:
+    """Over the clips of all processes, each of which takes its own part of them."""
+    device = setup.device
+    sums = torch.zeros(3, dtype=device.sum_type, device=device.torch)
+    skipped = []
+    for batch in loader:
+        skipped += batch.skipped
         if len(batch) == 0:
             continue
-        batch = batch.to(lesson.accelerator.device)
-        logits = recognize(batch).logits.float()
-        loss += task_loss(logits, batch.target).item() * len(batch)
-        correct += (logits.argmax(-1) == batch.target).sum().item()
-        n += len(batch)
+        moved = batch.to(device.torch)
+        logits = recognise(moved).logits
+        sums[0] += task_loss(logits, moved.target).detach() * len(moved)
+        sums[1] += (logits.argmax(-1) == moved.target).sum()
+        sums[2] += len(moved)
+    setup.skipped.add(setup.processes.gather(skipped))
+    loss, correct, n = setup.processes.add_up(sums).tolist()
     if not n:
         raise UserError("No validation clip could be read, so there is nothing to choose by.")
     return {"loss": loss / n, "top1": correct / n, "n": int(n)}

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from understudy.data.manifest import Manifest, complete_splits
 from understudy.data.sources.folder import from_folder
-from understudy.data.sources.table import from_table, write_table
+from understudy.data.sources.table import about_rows, from_table, write_table
 from understudy.errors import UserError
 
 __all__ = ["from_folder", "from_table", "read_manifest", "write_manifest"]
 
 
 def read_manifest(
-    path: str | Path, *, allow_shared_groups: bool = False, seed: int = 0
+    path: str | Path,
+    *,
+    allow_shared_groups: bool = False,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
 ) -> Manifest:
     """Read a table (CSV or Parquet) or a folder with one sub-folder per class, and check it.
 
     Splits are completed as `complete_splits` says. A row without a group is a group of its own.
+    progress: is told what begins and of how many rows: reading, checking, splitting.
 
     Raises UserError for anything that is wrong with the table.
     """
@@ -27,9 +33,13 @@ def read_manifest(
     if path.is_dir():
         manifest = from_folder(path)
     else:
+        if progress is not None:
+            progress(f"reading about {about_rows(path):,} rows of {path}")
         manifest = from_table(path)
     try:
-        return complete_splits(manifest, allow_shared_groups=allow_shared_groups, seed=seed)
+        return complete_splits(
+            manifest, allow_shared_groups=allow_shared_groups, seed=seed, progress=progress
+        )
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 

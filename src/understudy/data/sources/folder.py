@@ -68,7 +68,7 @@ def from_folder(
         records = [replace(row, group=_matched(group_by, row.path)) for row in records]
     if neighbours is not None:
         records = _number_blocks(records, neighbours)
-    return Manifest(tuple(records), root, ignored=tuple(ignored))
+    return Manifest.from_records(records, root, ignored=ignored)
 
 
 def _one_level_up(root: Path) -> str:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import csv
 import difflib
 import math
-import re
+import os
 from pathlib import Path
+from typing import Any
 
-from understudy.data.manifest import Manifest, labels_of
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from understudy.data.columns import TEXT, Columns, Labels, Text, as_text, pc
+from understudy.data.manifest import Manifest
+from understudy.data.sources.csv_text import read_csv
 from understudy.errors import UserError, nearest
-from understudy.types import Record
 
 COLUMNS = ("path", "label", "split", "group", "start_s", "end_s")
-SEPARATOR = "|"
-"""Between several labels of one clip."""
+
+_ROWS = 16_384
+"""Rows that are turned into Python values at a time."""
 
 
 def from_table(path: Path) -> Manifest:
@@ -38,128 +45,115 @@ def from_table(path: Path) -> Manifest:
         close = difflib.get_close_matches(name.lower(), COLUMNS, n=1, cutoff=0.8)
         if close and name not in COLUMNS and close[0] not in columns:
             raise UserError(f"{path} has a column {name!r}. Did you mean {close[0]}? Rename it.")
-    count = len(columns["path"])
-    empty = [""] * count
-    labels = [_labels(text) for text in columns["label"]]
-    several = any(len(some) > 1 for some in labels)
-    records = [
-        Record(
-            path=file,
-            label=tuple(sorted(set(some))) if several else some[0],
-            split=split,
-            group=group or file,
-            start_s=_seconds(start, path, line),
-            end_s=_seconds(end, path, line),
-        )
-        for line, (file, some, split, group, start, end) in enumerate(
-            zip(
-                columns["path"],
-                labels,
-                columns.get("split", empty),
-                columns.get("group", empty),
-                columns.get("start_s", empty),
-                columns.get("end_s", empty),
-                strict=True,
-            ),
-            start=2,
-        )
-    ]
-    extras = {name: tuple(values) for name, values in columns.items() if name not in COLUMNS}
-    return Manifest(tuple(records), path.absolute().parent, extras)
+    times = {name: columns[name] for name in ("start_s", "end_s") if name in columns}
+    return Manifest(
+        Columns.of(
+            path=columns["path"],
+            label=Labels.parsed(columns["label"]),
+            split=columns.get("split"),
+            group=columns.get("group"),
+            **dict.fromkeys(("start_s", "end_s")) | _seconds(times, path),
+        ),
+        root=path.absolute().parent,
+        extras={name: Text(values) for name, values in columns.items() if name not in COLUMNS},
+    )
+
+
+def about_rows(path: Path) -> int:
+    """About how many rows a table has, told at once; 0 where it cannot be told."""
+    try:
+        if path.suffix == ".parquet":
+            return pq.read_metadata(path).num_rows
+        with path.open("rb") as file:
+            lines = sum(block.count(b"\n") for block in iter(lambda: file.read(2**22), b""))
+            return max(0, lines - 1)
+    except (pa.ArrowException, OSError):
+        return 0
 
 
 def write_table(manifest: Manifest, path: Path) -> None:
     """Write a manifest; see `understudy.data.sources.write_manifest`."""
-    rows = [
-        {
-            "path": _relative(manifest.path_of(number), path.absolute().parent),
-            "label": SEPARATOR.join(labels_of(row)),
-            "split": row.split,
-            "group": row.group,
-            "start_s": row.start_s,
-            "end_s": row.end_s,
-            **{name: values[number] for name, values in manifest.extras.items()},
-        }
-        for number, row in enumerate(manifest.records)
-    ]
-    names = [*COLUMNS, *manifest.extras]
+    columns = manifest.columns
+    texts = {
+        "path": _relative(manifest, path.absolute().parent),
+        "label": pc.fill_null(columns.label.text(), ""),
+        "split": columns.split.text(),
+        "group": columns.group.text(),
+        "start_s": pa.array(columns.start_s, from_pandas=True),
+        "end_s": pa.array(columns.end_s, from_pandas=True),
+        **{name: as_text(values) for name, values in manifest.extras.items()},
+    }
+    table = pa.table(texts)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".csv":
             with path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, names, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(rows)
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(table.column_names)
+                for part in table.to_batches(_ROWS):
+                    writer.writerows(zip(*(c.to_pylist() for c in part.columns), strict=True))
         elif path.suffix == ".parquet":
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-
-            types = {"start_s": pa.float64(), "end_s": pa.float64()}
-            schema = pa.schema([(name, types.get(name, pa.string())) for name in names])
-            pq.write_table(pa.Table.from_pylist(rows, schema), path)
+            pq.write_table(table, path)
         else:
             raise UserError(f"{path}: a manifest is written as .csv or .parquet.")
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def _read_columns(path: Path) -> dict[str, list[str]]:
-    """All columns as stripped text, empty where there is no value."""
+def _read_columns(path: Path) -> dict[str, pa.Array]:
+    """All columns as stripped text (N,), empty where there is no value."""
     if path.suffix == ".csv":
-        return _read_csv(path)
+        return read_csv(path)
     if path.suffix == ".parquet":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         try:
             table = pq.read_table(path)
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(f"{path} is no readable Parquet file: {error}") from error
-        return {
-            name: ["" if value is None else str(value).strip() for value in column.to_pylist()]
-            for name, column in zip(table.column_names, table.columns, strict=True)
-        }
+        columns = {}
+        for name in table.column_names:
+            columns[name] = pc.utf8_trim_whitespace(_written(table[name]))
+            table = table.drop_columns(name)  # its memory is free for the next one
+        return columns
     raise UserError(f"{path}: a manifest is a .csv or .parquet file, or a folder of classes.")
 
 
-def _read_csv(path: Path) -> dict[str, list[str]]:
+def _written(column: pa.ChunkedArray) -> pa.Array:
+    """Values of any type as Python writes them, "" for null."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind):
+        return pc.fill_null(as_text(column.cast(kind)), "")
+    values = (value for chunk in column.chunks for value in chunk.to_pylist())
+    return pa.array(("" if value is None else str(value) for value in values), TEXT)
+
+
+def _seconds(times: dict[str, pa.Array], path: Path) -> dict[str, np.ndarray]:
+    """Moments (N,) float64, NaN for an empty text."""
     try:
-        # utf-8-sig: spreadsheets put a byte order mark before the first column name.
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.reader(file) if line]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(
-            f"{path} is no readable CSV file in UTF-8: {error}. Save it again as CSV in UTF-8; "
-            "spreadsheets offer that under Save as."
-        ) from error
-    if not lines:
-        raise UserError(f"{path} is empty; expected a header: path,label,split,group.")
-    header = [name.strip() for name in lines[0]]
-    if len(header) == 1 and (found := re.search(r"[;\t|]", header[0])):
-        raise UserError(
-            f"The columns of {path} are separated by {found[0]!r}. Save it with commas, or as "
-            "Parquet."
-        )
-    if len(set(header)) < len(header):
-        raise UserError(f"{path} has two columns of the same name: {', '.join(header)}.")
-    for number, line in enumerate(lines[1:], start=2):
-        if len(line) != len(header):
-            raise UserError(
-                f"{path}, row {number}: {len(line)} values under {len(header)} columns. A comma "
-                'inside a value needs quotes: "a, b".'
-            )
-    return {
-        name: [line[column].strip() for line in lines[1:]] for column, name in enumerate(header)
-    }
+        found = {
+            name: pc.if_else(pc.equal(text, ""), None, text).cast(pa.float64()).to_numpy(False)
+            for name, text in times.items()
+        }
+    except pa.ArrowInvalid:
+        return _seconds_one_by_one(times, path)
+    for name, moments in found.items():
+        given = pc.not_equal(times[name], "").to_numpy(False)
+        if not ((moments >= 0) & (moments < math.inf))[given].all():
+            return _seconds_one_by_one(times, path)
+    return found
 
 
-def _labels(text: str) -> list[str]:
-    return [part.strip() for part in text.split(SEPARATOR)]
+def _seconds_one_by_one(times: dict[str, pa.Array], path: Path) -> dict[str, np.ndarray]:
+    """The same where Python may read more than Arrow, or the first wrong row is to be named."""
+    rows = zip(*(Text(text) for text in times.values()), strict=True)
+    read = [[_second(text, path, line) for text in row] for line, row in enumerate(rows, start=2)]
+    return dict(zip(times, np.array(read, np.float64).T, strict=True))
 
 
-def _seconds(text: str, path: Path, line: int) -> float | None:
+def _second(text: str, path: Path, line: int) -> float:
     if not text:
-        return None
+        return math.nan
     try:
         seconds = float(text)
     except ValueError:
@@ -169,5 +163,29 @@ def _seconds(text: str, path: Path, line: int) -> float | None:
     return seconds
 
 
-def _relative(path: Path, folder: Path) -> str:
-    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
+def _relative(manifest: Manifest, folder: Path) -> pa.Array:
+    """Paths (N,) as they are written in a table in `folder`."""
+
+    def written(row: int) -> str:
+        path = manifest.path_of(row)
+        return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
+
+    paths = manifest.columns.path
+    if os.sep != "/":
+        return as_text([written(row) for row in range(len(manifest))])
+    # What pathlib would write as it is can be joined and cut as text, a hundred times faster.
+    odd = pc.match_substring_regex(paths, r"^/|^$|//|/$|(^|/)\.(/|$)")
+    root, here = (_with_slash(place) for place in (manifest.root.absolute(), folder))
+    full = pc.binary_join_element_wise(_text(root), paths, _text(""))
+    below = pc.starts_with(full, here)
+    found = pc.if_else(below, pc.utf8_slice_codeunits(full, len(here)), full)
+    rows = np.flatnonzero(odd.to_numpy(zero_copy_only=False)).tolist()
+    return pc.replace_with_mask(found, odd, as_text([written(row) for row in rows]))
+
+
+def _with_slash(folder: Path) -> str:
+    return f"{folder.as_posix().rstrip('/')}/"
+
+
+def _text(value: str) -> Any:
+    return pa.scalar(value, TEXT)

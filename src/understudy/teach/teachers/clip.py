@@ -17,11 +17,53 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from understudy.errors import UserError, nearest
-from understudy.models.layers import Normalize, time_mask
-from understudy.recipe import Teacher
-from understudy.types import Output, Recognizer
+from understudy.models.layers import Normalize, spread_real, time_mask
+from understudy.recipe import Data, Distill, Teacher
+from understudy.teach.teachers import FitHead, Fitting, FrozenTeacher, frozen
+from understudy.types import Output, Recognizer, Sampling, parameter_count
 
 _WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+
+
+def clip_teacher(
+    config: Teacher, weights: Distill, data: Data, classes: tuple[str, ...], fit_probe: FitHead
+) -> FrozenTeacher:
+    """The CLIP tower that `config` names, with the head that it names; see `create_teacher`.
+
+    By default it sees the student's frames at the tower's own size.
+    """
+    if config.head == "none" and weights.beta > 0:
+        raise UserError(
+            "The teacher has no head (teacher.head=none), so its logits mean nothing, but "
+            f"distill.beta is {weights.beta}: the student would learn from random numbers. Set "
+            "teacher.head=zero-shot or probe, or distill.beta=0."
+        )
+    tower = load_tower(config)
+    headless = ClipRecognizer(tower, NoHead(len(classes)))
+    method = config.sampling or ("uniform" if config.frames else data.sampling)
+    sampling = Sampling(
+        size=config.size or headless.input_size,
+        frames=config.frames or data.frames,
+        method=method,
+        stride_s=config.stride_s or (data.stride_s if method == "dense" else None),
+        hold_pictures=data.pseudo is not None,
+    )
+    facts: dict[str, Any] = {
+        "kind": "clip",
+        "name": Path(config.architecture).stem,
+        "source": config.weights_file or f"open_clip:{config.weights}",
+        "head": config.head,
+        # What a deployed teacher would need: the image tower, not the sentences'.
+        "parameters": parameter_count(tower.get_submodule("visual")),
+    }
+    if config.head == "none":
+        return frozen(headless, sampling, facts)
+    if config.head == "zero-shot":
+        head: nn.Module = text_head(tower, config, classes)
+    else:
+        head = fit_probe(frozen(headless, sampling, dict(facts)))
+    facts["parameters"] += parameter_count(head)
+    return frozen(ClipRecognizer(tower, head), sampling, facts)
 
 
 class ClipRecognizer(Recognizer):
@@ -51,17 +93,19 @@ class ClipRecognizer(Recognizer):
     def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Output:
         batch, time = frames.shape[:2]
         if lengths is None:
-            lengths = torch.full((batch,), time, device=frames.device)
-        real = time_mask(lengths, time)
-        pixels = self.normalize(frames[real])
-        if pixels.shape[-1] != self.input_size or pixels.shape[-2] != self.input_size:
-            side = (self.input_size, self.input_size)
-            pixels = F.interpolate(pixels, side, mode="bicubic", antialias=True)
-        unit = F.normalize(cast(Any, self.backbone).encode_image(pixels), dim=-1)
-        summed = unit.new_zeros(batch, unit.shape[-1])
-        summed.index_add_(0, real.nonzero()[:, 0], unit)
-        embedding = summed / lengths[:, None]
+            embedding = self._unit(frames.flatten(0, 1)).unflatten(0, (batch, time)).mean(1)
+        else:
+            real = time_mask(lengths, time)
+            embedding = (spread_real(self._unit(frames[real]), real)).sum(1) / lengths[:, None]
         return Output(logits=self.head(F.normalize(embedding, dim=-1)), embedding=embedding)
+
+    def _unit(self, pixels: Tensor) -> Tensor:
+        """Frames (N, 3, H, W) uint8 to unit vectors (N, E)."""
+        normalised = self.normalize(pixels)
+        if normalised.shape[-1] != self.input_size or normalised.shape[-2] != self.input_size:
+            side = (self.input_size, self.input_size)
+            normalised = F.interpolate(normalised, side, mode="bicubic", antialias=True)
+        return F.normalize(cast(Any, self.backbone).encode_image(normalised), dim=-1)
 
 
 class TextHead(nn.Module):
@@ -151,19 +195,18 @@ def text_head(tower: nn.Module, config: Teacher, classes: tuple[str, ...]) -> Te
     return TextHead(torch.stack(rows).clone(), model.logit_scale.detach().exp().clone())
 
 
-def probe_head(
-    embeddings: Tensor, targets: Tensor, num_classes: int, groups: list[str]
-) -> nn.Linear:
-    """A linear probe fitted on unit embeddings (N, E) with class indices (N,).
+def probe_head(fitting: Fitting, num_classes: int) -> nn.Linear:
+    """A linear probe fitted on the training clips.
 
     Logistic regression; its strength is chosen by cross-validation that keeps groups whole.
-    Raises UserError if a class has no training clip: its row would be noise.
+    Raises UserError if a class has no training clip: its row would be random.
     """
     import numpy as np
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss, make_scorer
     from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 
+    embeddings, targets, groups = fitting
     absent = sorted(set(range(num_classes)) - set(targets.tolist()))
     if absent:
         raise UserError(f"The probe cannot be fitted: class number {absent[0]} has no clip.")

@@ -1,0 +1,141 @@
+"""What is refused of a manifest, since it would give wrong or flattering figures.
+
+Every check is a question to whole columns; names are read only of the rows that an error tells.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from understudy.data.columns import pc
+from understudy.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from understudy.data.manifest import Manifest
+
+SPLITS = ("train", "val", "test")
+
+
+def check_manifest(
+    manifest: Manifest, allow_shared_groups: bool = False, *, files: bool = False
+) -> None:
+    """Refuse a manifest that would give wrong or flattering figures.
+
+    Refused: no rows, one class only, an empty label or path, an unknown split, the same clip twice,
+    a group in two splits (unless `allow_shared_groups`); with `files`, media that are missing.
+    Raises UserError.
+    """
+    check_rows(manifest)
+    check_splits(manifest, allow_shared_groups)
+    if files:
+        missing = [
+            path
+            for row, path in enumerate(manifest.columns.path.to_pylist())
+            if not os.path.exists(manifest.path_of(row))
+        ]
+        if missing:
+            raise UserError(
+                f"{len(missing)} of {len(manifest)} files are missing below {manifest.root}: "
+                f"{_some(missing)}"
+            )
+
+
+def check_rows(manifest: Manifest) -> None:
+    """What is wrong with rows whatever their split. Raises UserError."""
+    if not len(manifest):
+        raise UserError("The manifest has no rows.")
+    _check_each(manifest)
+    _check_twice(manifest)
+    if len(manifest.classes) == 1:
+        (label,) = manifest.classes
+        raise UserError(
+            f"All {len(manifest)} clips have the label {label!r}; a recogniser needs "
+            "two classes at least. For a folder, give the one whose sub-folders are the classes."
+        )
+
+
+def check_splits(manifest: Manifest, allow_shared_groups: bool) -> None:
+    """What is wrong with the splits of rows that are right in themselves. Raises UserError."""
+    split = manifest.columns.split
+    unknown = [n for n, name in enumerate(split.names.to_pylist()) if name not in SPLITS]
+    if unknown:
+        row = manifest.records[int(np.isin(split.codes, unknown).argmax())]
+        raise UserError(
+            f"{row.path} is in split {row.split!r}; a split is train, val or test."
+            f"{nearest(row.split, SPLITS)}"
+        )
+    if not allow_shared_groups:
+        _check_groups(manifest)
+
+
+def _check_each(manifest: Manifest) -> None:
+    """The first row with something wrong in it; in one row, its path first, then label, times."""
+    columns, label = manifest.columns, manifest.columns.label
+    unlabelled = label.numbers == 0
+    if label.names and label.names[0] == "":  # names are sorted
+        unlabelled[
+            np.searchsorted(label.offsets, np.flatnonzero(label.codes == 0), "right") - 1
+        ] = True
+    no_path = pc.equal(columns.path, "").to_numpy(zero_copy_only=False)
+    backwards = columns.end_s <= columns.start_s  # never true without both times: NaN
+    wrong = no_path | unlabelled | backwards
+    if not wrong.any():
+        return
+    place = int(wrong.argmax())
+    number, row = place + 1, manifest.records[place]
+    if no_path[place]:
+        raise UserError(f"Row {number} has no path.")
+    if unlabelled[place]:
+        raise UserError(f"Row {number} ({row.path}) has an empty label.")
+    raise UserError(
+        f"Row {number} ({row.path}) ends at {row.end_s} s, before it starts at {row.start_s} s."
+    )
+
+
+def _check_twice(manifest: Manifest) -> None:
+    ids = manifest.ids().dictionary_encode()
+    if len(ids.dictionary) == len(manifest):
+        return
+    found, first, counts = np.unique(ids.indices.to_numpy(), return_index=True, return_counts=True)
+    assert len(found) == len(ids.dictionary)
+    twice = manifest.columns.path.take(pa.array(first[counts > 1])).to_pylist()
+    raise UserError(
+        f"{len(twice)} clips stand in the manifest more than once: {_some(twice)} Keep one row "
+        "of each; several labels of one clip are written in one row, as first|second."
+    )
+
+
+def _check_groups(manifest: Manifest) -> None:
+    group, split = manifest.columns.group, manifest.columns.split
+    pairs = np.unique(group.codes.astype(np.int64) * len(split.names) + split.codes)
+    of_group, of_split = np.divmod(pairs, len(split.names))
+    shared = np.flatnonzero(np.bincount(of_group) > 1)
+    if not len(shared):
+        return
+    names = split.names.to_pylist()
+    ordered = shared[pc.sort_indices(group.names.take(pa.array(shared))).to_numpy()]
+    named = []
+    for one in ordered[:_TOLD]:
+        stands_in = sorted(names[place] for place in of_split[of_group == one])
+        named.append(f"{group.names[int(one)]} ({', '.join(stands_in)})")
+    raise UserError(
+        f"Groups that stand in more than one split make figures too good; here are "
+        f"{len(shared)}: {_some(named, len(shared))} Correct the table, leave the split column "
+        "empty to have whole groups dealt out, or accept it: data.allow_shared_groups=true in a "
+        "recipe, --allow-shared-groups for understudy data."
+    )
+
+
+_TOLD = 5
+
+
+def _some(names: Sequence[str], count: int | None = None) -> str:
+    """The first five names, and how many more there are of `count`."""
+    count = len(names) if count is None else count
+    more = f" and {count - _TOLD} more" if count > _TOLD else ""
+    return f"{', '.join(names[:_TOLD])}{more}."

@@ -1,0 +1,135 @@
+"""From clips to `Predictions`: the only place where a model is asked about labelled clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from understudy.data.loader import make_loader
+from understudy.data.manifest import Manifest
+from understudy.errors import UserError, nearest
+from understudy.judge.predictions import Predictions, some_of
+from understudy.recipe import Data
+from understudy.types import Batch, Classifier, Output, Sampling, Skipped
+
+Recognise = Callable[[Tensor, Tensor], Output]
+"""frames (B, T, 3, S, S) uint8 and lengths (B,) -> Output; a `Classifier` is one, and a model in
+evaluation mode."""
+
+
+def predict_split(
+    classifier: Classifier,
+    manifest: Manifest,
+    split: str,
+    *,
+    data: Data | None = None,
+    batch_size: int = 32,
+) -> Predictions:
+    """What a run or an artifact says about a split, whose clips it looks at in its own way.
+
+    data: says how many workers read them. Raises UserError for a split that is not there and for
+    labels that the model does not know.
+    """
+    loader = split_loader(manifest, split, classifier.sampling, data=data, batch_size=batch_size)
+    return predict_loader(classifier, loader, manifest, split, classes=classifier.classes)
+
+
+def split_loader(
+    manifest: Manifest,
+    split: str,
+    sampling: Sampling,
+    *,
+    data: Data | None = None,
+    batch_size: int = 32,
+) -> Iterable[Batch]:
+    """Batches of a split, each clip once and in order, without augmentation."""
+    # Every clip is read once, so nothing is gained by keeping its frames.
+    data = (data or Data(manifest="")).model_copy(update={"memory_mb": 0})
+    rows = manifest.rows(split)
+    return make_loader(manifest, data, rows, batch_size=batch_size, sampling=sampling)
+
+
+def predict_loader(
+    recognise: Recognise,
+    loader: Iterable[Batch],
+    manifest: Manifest,
+    split: str,
+    *,
+    classes: tuple[str, ...] | None = None,
+) -> Predictions:
+    """Ask a model about the batches of a split; as `predict_each`."""
+    return predict_each({"": recognise}, loader, manifest, split, classes=classes)[""]
+
+
+def predict_each(
+    recognisers: Mapping[str, Recognise],
+    loader: Iterable[Batch],
+    manifest: Manifest,
+    split: str,
+    *,
+    classes: tuple[str, ...] | None = None,
+) -> dict[str, Predictions]:
+    """Ask several models about the batches of a split, each clip being read once for all.
+
+    classes: of the models, in the order of their logits; those of the manifest by default. A module
+    is put into evaluation mode. Raises UserError when a clip has no label or one that is none of
+    the classes.
+    """
+    classes = manifest.classes if classes is None else classes
+    refuse_labels(manifest, manifest.rows(split), classes)
+    for recognise in recognisers.values():
+        if isinstance(recognise, torch.nn.Module):
+            recognise.eval()
+    rows: list[int] = []
+    skipped: list[Skipped] = []
+    logits = {name: [torch.empty(0, len(classes))] for name in recognisers}
+    with torch.inference_mode():
+        for batch in loader:
+            skipped.extend(batch.skipped)
+            if len(batch):
+                rows.extend(batch.index.tolist())
+                for name, recognise in recognisers.items():
+                    logits[name].append(recognise(batch.frames, batch.lengths).logits.float().cpu())
+    records = [manifest.records[row] for row in rows]
+    target = torch.tensor([classes.index(str(record.label)) for record in records]).long()
+    return {
+        name: Predictions(
+            record=rows,
+            id=[manifest.id_of(row) for row in rows],
+            path=[record.path for record in records],
+            group=[record.group for record in records],
+            target=target,
+            # A clone, since a tensor made in inference mode cannot be used in training later.
+            logits=torch.cat(said).clone(),
+            classes=classes,
+            split=split,
+            skipped=tuple(skipped),
+        )
+        for name, said in logits.items()
+    }
+
+
+def refuse_labels(manifest: Manifest, rows: Sequence[int], classes: tuple[str, ...]) -> None:
+    """Raises UserError unless each of these rows has one label, and one that is known."""
+    if manifest.is_multi_label:
+        raise UserError(
+            "This manifest gives several labels to one clip; evaluation takes exactly one."
+        )
+    targets, names = manifest.targets(rows), np.array([*manifest.classes, ""], dtype=object)
+    bare = np.flatnonzero(names[targets] == "")  # -1, without a label, is the last name
+    if len(bare):
+        raise UserError(
+            f"{len(bare)} of {len(rows)} clips have no label, the first of them "
+            f"{manifest.id_of(rows[bare[0]])}. Evaluation takes labelled clips: label them, or "
+            "leave them out."
+        )
+    unknown = [label for label in names[np.unique(targets)] if label not in classes]
+    if unknown:
+        raise UserError(
+            f"The data has labels that the model does not know: {some_of(unknown)}."
+            f"{nearest(unknown[0], classes)} The model's classes: {some_of(list(classes), 20)}. "
+            "Rename the labels, or leave those clips out."
+        )

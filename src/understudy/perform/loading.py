@@ -1,0 +1,92 @@
+"""What a user names, a run, an artifact or a model of the hub, loaded as a `Classifier`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from understudy.errors import UserError
+from understudy.run import open_run
+
+if TYPE_CHECKING:
+    from understudy.run import RunClassifier
+    from understudy.ship.artifact import ArtifactRecognizer
+
+HUB = "hub:"
+"""What a name of the Hugging Face hub begins with."""
+
+
+def load(
+    place: str | Path,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    checkpoint: str = "best",
+) -> RunClassifier | ArtifactRecognizer:
+    """A run or an artifact, ready to be called and stepped; see `Classifier`.
+
+    place: a run directory, a directory of an exported artifact, or `hub:OWNER/NAME` (with
+    `/FORMAT` for one format of several), which is fetched first.
+    device: where a run computes: cpu, cuda, cuda:1, mps, or auto for the fastest that is there.
+    threads: of the CPU that a call may use; None: as many as there are.
+    checkpoint: of a run: best, final or epoch_010.
+    Raises UserError for what is none of these, for a device that is not there, and where device or
+    checkpoint is given for an artifact, which has one checkpoint and computes on the CPU.
+    """
+    path = fetched(place)
+    if not is_artifact(path):
+        return open_run(path).classifier(checkpoint, device=find_device(device), threads=threads)
+    from understudy.ship.artifact import load_artifact
+
+    if checkpoint != "best":
+        raise UserError(
+            f"{place} is an exported artifact, which holds one checkpoint: {checkpoint} cannot be "
+            "chosen. Name the run, or export that checkpoint."
+        )
+    if device not in ("cpu", "auto"):
+        raise UserError(
+            f"{place} is an exported artifact, which computes on the CPU here, not on {device}. "
+            "Leave out the device, or name the run."
+        )
+    return load_artifact(path, threads=threads)
+
+
+def fetched(place: str | Path) -> Path:
+    """The directory that a user names; a model of the hub is fetched first. Raises UserError."""
+    if not str(place).startswith(HUB):
+        return Path(place)
+    from understudy.ship.hub import fetch_from_hub
+
+    return fetch_from_hub(str(place).removeprefix(HUB))
+
+
+def is_artifact(path: Path) -> bool:
+    """Whether a directory is an exported artifact, whole or damaged."""
+    return (path / "contract.json").is_file()
+
+
+def run_of_artifact(path: Path) -> Path | None:
+    """The run in whose `exports` an artifact lies; None where it lies alone."""
+    run = path.resolve().parent.parent
+    inside = path.resolve().parent.name == "exports" and (run / "recipe.yaml").is_file()
+    return run if inside else None
+
+
+def find_device(name: str) -> str:
+    """The device of PyTorch that a user means. Raises UserError for one that is not there."""
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next((device for device, usable in there.items() if usable), "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", *there) or (number and not (kind == "cuda" and number.isdecimal())):
+        raise UserError(f"There is no device {name}. Give cpu, cuda, cuda:1, mps or auto.")
+    usable = [device for device, found in there.items() if found]
+    count = torch.cuda.device_count() if number else 0
+    if kind != "cpu" and (kind not in usable or (number and int(number) >= count)):
+        raise UserError(
+            f"This machine has no device {name} that PyTorch can use. "
+            f"There: {', '.join(['cpu', *usable])}."
+        )
+    return name

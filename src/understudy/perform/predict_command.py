@@ -1,0 +1,38 @@
+"""The verb `predict`: files in windows, as lines of text or as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from understudy.errors import UserError
+from understudy.perform.predict import lines, predict
+from understudy.types import Classifier
+
+_READABLE = "Give videos, pictures or folders of them; what is damaged must be copied or made anew."
+
+
+def predict_files(
+    classifier: Classifier,
+    files: Sequence[Path],
+    *,
+    as_json: bool,
+    show: Callable[[str], None],
+) -> None:
+    """Recognise files, and show a line for each segment, or a line of JSON for each file.
+
+    Raises UserError naming all that could not be read, once the others are shown.
+    """
+    failed: list[str] = []
+    for prediction in predict(classifier, files):
+        if prediction.error is not None:
+            failed.append(f"  {prediction.path}: {prediction.error}")
+        if as_json:
+            show(json.dumps(dataclasses.asdict(prediction)))
+        elif prediction.error is None:
+            show("\n".join(f"{prediction.path}  {line}" for line in lines(prediction)))
+    if failed:
+        named = "\n".join(failed)
+        raise UserError(f"{len(failed)} could not be read:\n{named}\n{_READABLE}")

@@ -1,0 +1,38 @@
+"""The run directory: the only thing that evaluation, export, reports and studies read."""
+
+from understudy.run.classifier import PICTURE_STEP_S, PICTURE_WINDOW_S, RunClassifier
+from understudy.run.directory import (
+    Run,
+    create_run,
+    discard_run,
+    new_run,
+    open_run,
+    read_manifest_file,
+    write_manifest_file,
+)
+from understudy.run.environment import describe_environment
+from understudy.run.files import read_json, write_bytes, write_json, write_text
+from understudy.run.lock import writing
+from understudy.run.weights import contiguous_state, load_weights, save_weights
+
+__all__ = [
+    "PICTURE_STEP_S",
+    "PICTURE_WINDOW_S",
+    "Run",
+    "RunClassifier",
+    "contiguous_state",
+    "create_run",
+    "describe_environment",
+    "discard_run",
+    "load_weights",
+    "new_run",
+    "open_run",
+    "read_json",
+    "read_manifest_file",
+    "save_weights",
+    "write_bytes",
+    "write_json",
+    "write_manifest_file",
+    "write_text",
+    "writing",
+]

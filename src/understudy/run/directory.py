@@ -1,0 +1,296 @@
+"""The run directory: the only thing that evaluation, export, reports and studies read.
+
+runs/<name>/
+  recipe.yaml          what was asked, every value written out
+  environment.json     versions, device, commit, command, start and end
+  manifest.parquet     every clip: id, path, label, split, group, times, fingerprint of its bytes
+  data.json            classes, clips per split, what was skipped and why
+  teacher.json         who taught, with which weights and which head; absent without a teacher
+  start.json           layer by layer, what was taken from other weights; absent without a start
+  history.json         one entry per epoch: every part of the loss, metrics, learning rate
+  checkpoints/         best, final, epoch_010, ... .safetensors
+  resume/              optimiser state of the last finished epoch
+  unknown.json         below which probability a stream says no label; by the verb stream
+  predictions.parquet  metrics.json  report.html  exports/<format>/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from understudy.data.manifest import Manifest
+from understudy.errors import UserError, nearest
+from understudy.recipe import Recipe, dump_recipe, load_recipe
+from understudy.run.files import read_json, write_bytes, write_text
+from understudy.run.lock import LOCK_FILES, writing
+from understudy.run.weights import load_weights
+from understudy.types import Recognizer
+
+if TYPE_CHECKING:
+    from understudy.run.classifier import RunClassifier
+
+_MADE = (
+    "recipe.yaml",
+    "environment.json",
+    "data.json",
+    "manifest.parquet",
+    "teacher.json",
+    "start.json",
+)
+"""Files that training writes before its first epoch."""
+_FOLDERS = ("checkpoints", "resume")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An existing run directory. Everything is read when asked for, nothing is kept."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def recipe(self) -> Recipe:
+        return load_recipe(self.path / "recipe.yaml")
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        return read_json(self.path / "environment.json")
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """classes, counts per split, clip_seconds, skipped: as written by training."""
+        content = read_json(self.path / "data.json")
+        missing = [name for name in ("classes", "model_options") if name not in content]
+        if missing:
+            raise UserError(f"{self.path / 'data.json'} is damaged: {missing[0]} is missing.")
+        return content
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.data["classes"])
+
+    @property
+    def manifest(self) -> Manifest:
+        """Every clip of the run in its split, with the fingerprint that its bytes had.
+
+        All that comes after training reads this one: a table elsewhere may have changed. Raises
+        UserError if it is missing or damaged.
+        """
+        return read_manifest_file(self.path / "manifest.parquet")
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether training came to its end."""
+        return "finished" in self.environment
+
+    @property
+    def teacher(self) -> dict[str, Any] | None:
+        path = self.path / "teacher.json"
+        return read_json(path) if path.exists() else None
+
+    @property
+    def teachers(self) -> dict[str, dict[str, Any]]:
+        """What `teacher.json` says of each teacher, by the name that the recipe gives it; a single
+        one may be called "teacher"."""
+        facts = self.teacher
+        if facts is None:
+            return {}
+        return facts["teachers"] if isinstance(facts.get("teachers"), dict) else {"teacher": facts}
+
+    @property
+    def start(self) -> dict[str, Any] | None:
+        """source and layers: how each layer came from other weights; None after a random
+        initialisation."""
+        path = self.path / "start.json"
+        return read_json(path) if path.exists() else None
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        path = self.path / "history.json"
+        return read_json(path) if path.exists() else []
+
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """What `evaluate` wrote last, or None."""
+        path = self.path / "metrics.json"
+        return read_json(path) if path.exists() else None
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Give the run its clips. What training, and all after it, reads."""
+        write_manifest_file(self.path / "manifest.parquet", manifest)
+
+    def classifier(
+        self, checkpoint: str = "best", *, device: str = "cpu", threads: int | None = None
+    ) -> RunClassifier:
+        """The trained model with all that is needed to use it; see `RunClassifier`."""
+        from understudy.run.classifier import RunClassifier
+
+        return RunClassifier(self, checkpoint, device=device, threads=threads)
+
+    @property
+    def predictions_path(self) -> Path:
+        return self.path / "predictions.parquet"
+
+    @property
+    def report_path(self) -> Path:
+        return self.path / "report.html"
+
+    def checkpoint_path(self, checkpoint: str = "best") -> Path:
+        return self.path / "checkpoints" / f"{checkpoint}.safetensors"
+
+    def checkpoints(self) -> list[str]:
+        """Names of the checkpoints that exist."""
+        return sorted(file.stem for file in (self.path / "checkpoints").glob("*.safetensors"))
+
+    def export_path(self, format: str) -> Path:
+        return self.path / "exports" / format
+
+    def load_model(self, checkpoint: str = "best") -> Recognizer:
+        """The trained recogniser in evaluation mode, on the CPU.
+
+        Raises UserError if the checkpoint is missing or belongs to another model.
+        """
+        from understudy.models import create_model
+
+        path = self.checkpoint_path(checkpoint)
+        if not path.is_file():
+            there = ", ".join(self.checkpoints()) or "none yet; was training interrupted?"
+            raise UserError(f"{self.path} has no checkpoint {checkpoint}. There: {there}")
+        model = create_model(
+            self.recipe.model.name, len(self.classes), **self.data["model_options"]
+        )
+        load_weights(model, path)
+        return model.eval()
+
+
+@contextmanager
+def new_run(path: Path, recipe: Recipe) -> Iterator[Run]:
+    """Make a run directory and hold it for writing; one that fails before its first epoch is
+    taken back, with nothing but what was made here.
+
+    Raises UserError when a run is there already, when the folder holds anything else, when it
+    cannot be written, or when another process is writing it.
+    """
+    was_there = path.exists()
+    if (path / LOCK_FILES[0]).exists():
+        with writing(path):  # told who holds it, if anybody does
+            pass
+    _refuse_others(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        with writing(path):
+            run = create_run(path, recipe)
+            try:
+                yield run
+            except BaseException:
+                if not (path / "history.json").exists():
+                    discard_run(run)
+                raise
+    finally:
+        if not was_there:
+            with contextlib.suppress(OSError):  # somebody keeps files of their own there
+                path.rmdir()
+
+
+def create_run(path: Path, recipe: Recipe) -> Run:
+    """Make a run directory, proving that it can be written before hours are spent.
+
+    Raises UserError when a run is there already, when the folder holds anything else, or when it
+    cannot be written.
+    """
+    _refuse_others(path)
+    try:
+        for folder in _FOLDERS:
+            (path / folder).mkdir(parents=True, exist_ok=True)
+        write_text(path / "recipe.yaml", dump_recipe(recipe))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return Run(path)
+
+
+def _refuse_others(path: Path) -> None:
+    """Raises UserError where anything is that a new run would write into."""
+    if (path / "recipe.yaml").exists():
+        raise UserError(
+            f"There is a run in {path} already. Continue it with: understudy train --resume "
+            f"{shlex.quote(str(path))}\nOr name another with --out, or delete that folder."
+        )
+    if not path.is_dir():
+        return
+    others = sorted(entry.name for entry in path.iterdir() if entry.name not in LOCK_FILES)
+    if others:
+        raise UserError(
+            f"{path} is not empty ({', '.join(others[:3])}) and no run. Nothing in it is touched; "
+            "name another folder with --out."
+        )
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"The run directory {path} cannot be written: {error.strerror}. Choose another with --out."
+    )
+
+
+def discard_run(run: Run) -> None:
+    """Take back what `create_run` and training made of a run in which nothing was learned: only
+    files that training writes, and no folder that holds anything else."""
+    for name in _MADE:
+        (run.path / name).unlink(missing_ok=True)
+    for name in _FOLDERS:
+        with contextlib.suppress(OSError):  # somebody keeps files of their own there
+            (run.path / name).rmdir()
+
+
+def read_manifest_file(path: Path) -> Manifest:
+    """The manifest that a run keeps. Raises UserError if it is missing or damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise UserError(
+            f"{path} is missing: the run was made by an earlier version, or its folder is not "
+            "complete. Train it again, or name clips with --data."
+        )
+    try:
+        return Manifest.from_arrow(pq.read_table(path))
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is damaged: {error}.") from error
+
+
+def write_manifest_file(path: Path, manifest: Manifest) -> None:
+    """Write the manifest that a run keeps, in one step."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    target = pa.BufferOutputStream()
+    pq.write_table(manifest.to_table(), target)
+    write_bytes(path, target.getvalue().to_pybytes())
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run directory. Raises UserError if there is none."""
+    path = Path(path)
+    if not path.exists():
+        # Runs that have begun to learn: one that is still being prepared may be asking.
+        neighbours = [entry.parent.name for entry in path.parent.glob("*/data.json")]
+        raise UserError(
+            f"There is no run at {path}.{nearest(path.name, neighbours)} "
+            "A run is a folder that understudy train has written."
+        )
+    if not (path / "recipe.yaml").is_file():
+        exported = (path / "contract.json").is_file()
+        hint = " It is an export; name the run that it was made from." if exported else ""
+        raise UserError(f"{path} is no run directory: it holds no recipe.yaml.{hint}")
+    return Run(path)

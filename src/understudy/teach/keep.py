@@ -1,0 +1,72 @@
+"""What a run holds after each epoch: checkpoints, history, and the state to go on from."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+from understudy.data.loader import clip_seconds
+from understudy.errors import UserError
+from understudy.run import Run, read_json, save_weights, write_json
+from understudy.teach.resume import Progress, save_state
+from understudy.teach.setup import Setup
+
+
+def describe_data(setup: Setup) -> dict[str, Any]:
+    """What `data.json` of the run holds."""
+    manifest = setup.manifest
+    return {
+        "classes": list(manifest.classes),
+        "manifest": str(Path(setup.recipe.data.manifest).resolve()),
+        "fingerprint": manifest.fingerprint(),
+        "counts": manifest.counts(),
+        "groups": manifest.group_counts(),
+        "clip_seconds": clip_seconds(manifest, manifest.rows("train")),
+        "model_options": setup.facts.model_options,
+        "skipped": setup.skipped.describe(),
+    }
+
+
+def keep(run: Run, setup: Setup, progress: Progress) -> None:
+    """Write checkpoints and history; the resume file last, since it says what is complete."""
+    entry = progress.history[-1]
+    names = ["best"] if entry["best"] else []
+    every = setup.recipe.train.checkpoint_every
+    if every and entry["epoch"] % every == 0:
+        names.append(f"epoch_{entry['epoch']:03d}")
+    try:
+        for name in names:
+            _save(run, setup, name)
+        write_json(run.path / "history.json", progress.history)
+        data = read_json(run.path / "data.json") | {"skipped": progress.skipped}
+        write_json(run.path / "data.json", data)
+        save_state(run, setup.learner, setup.optimizer, setup.device, progress)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"{run.path} cannot be written any more ({error.strerror}); the epoch before "
+            f"{entry['epoch']} is kept. Make room, then: understudy train --resume "
+            f"{shlex.quote(str(run.path))}"
+        ) from error
+
+
+def finish(run: Run, setup: Setup) -> None:
+    """Keep the last weights too, and say that training came to its end."""
+    _save(run, setup, "final")
+    environment = run.environment
+    # Going on with a finished run changes nothing.
+    environment.setdefault("finished", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+    write_json(run.path / "environment.json", environment)
+
+
+def _save(run: Run, setup: Setup, name: str) -> None:
+    save_weights(
+        setup.learner.student,
+        run.checkpoint_path(name),
+        {"model": setup.recipe.model.name, "classes": json.dumps(setup.manifest.classes)},
+    )
