@@ -191,7 +191,10 @@ def _bench_at(
     own_clips = medians[0]
     for (subject, what), turns, median in zip(entries, times, medians, strict=True):
         own_clips = median if what == "clip" else own_clips
-        use = _first_use(subject, what, batch, threads) if memory else None
+        use = FirstUse(None, None, None)
+        if memory and subject.source:
+            shape = {"frames": subject.frames, "size": subject.size, "batch": batch}
+            use = first_use(subject.source, what=what, threads=threads, **shape)
         rows.append(
             BenchRow(
                 subject=subject.name,
@@ -206,9 +209,7 @@ def _bench_at(
                 **_times(turns, median, batch),
                 **_ratio("ratio", median, medians[0]),
                 **_ratio("clip_over_frame", own_clips, median, known=what == "frame"),
-                load_ms=use.load_ms if use else None,
-                first_call_ms=use.first_call_ms if use else None,
-                peak_rss_mb=use.peak_rss_mb if use else None,
+                **use._asdict(),
                 parameters=subject.parameters,
                 gmacs=subject.reads[what].macs / 1e9,
                 file_bytes=subject.reads[what].file_bytes,
@@ -244,16 +245,3 @@ def _accuracy(subject: Subject) -> dict[str, Any]:
     parts = ("value", "low", "high", "n", "split")
     names = ("top1", "top1_low", "top1_high", "top1_n", "top1_split")
     return {name: getattr(found, part, None) for name, part in zip(names, parts, strict=True)}
-
-
-def _first_use(subject: Subject, what: str, batch: int, threads: int) -> FirstUse | None:
-    if not subject.source:
-        return None
-    return first_use(
-        subject.source,
-        what=what,
-        frames=subject.frames,
-        size=subject.size,
-        batch=batch,
-        threads=threads,
-    )
