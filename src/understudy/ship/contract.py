@@ -26,20 +26,20 @@ def build_contract(
 
     Shapes are for one clip; where `batch` is "any", B clips have B times the rows.
     """
-    data, form = run.recipe.data, FORMATS[runtime]
+    data, format_ = run.recipe.data, FORMATS[runtime]
     return {
         "format": CONTRACT_FORMAT,
         "contract_version": CONTRACT_VERSION,
         "runtime": runtime,
-        "precision": form.PRECISION,
-        "executed": form.RUNS_HERE,
+        "precision": format_.PRECISION,
+        "executed": format_.RUNS_HERE,
         "run": run.name,
         "checkpoint": checkpoint,
         "model": run.recipe.model.name,
         "parameters": parameter_count(model),
         "classes": list(run.classes),
         "unknown_below": known_threshold(run, checkpoint),
-        "batch": "any" if form.ANY_BATCH else 1,
+        "batch": "any" if format_.ANY_BATCH else 1,
         "graphs": graphs,
         "input": {
             "frames": frames_taken(run, model),
@@ -58,7 +58,7 @@ def build_contract(
         "resize": f"short side to {data.size} (bilinear, antialiased), centre crop",
         "normalisation": _normalisation(model),
         "versions": {
-            name: metadata.version(name) for name in ("understudy", "torch", *form.LIBRARIES)
+            name: metadata.version(name) for name in ("understudy", "torch", *format_.LIBRARIES)
         },
     }
 
