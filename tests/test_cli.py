@@ -458,9 +458,9 @@ MISTAKES = [
     ("evaluate runs/average --data notes.txt", "notes.txt: a manifest is a .csv or .parquet"),
     (
         "evaluate runs/average --data unknown.csv",
-        r"labels that the run does not know: azure\..*classes: amber, blue\. Rename the labels",
+        r"labels that the model does not know: azure\..*classes: amber, blue\. Rename the labels",
     ),
-    ("evaluate runs/average --data gone.csv", r"None of 20 could be read, \d+-gone.mp4: .*No such"),
+    ("evaluate runs/average --data gone.csv", r"None of the 20 clips .*\d+-gone.mp4: .*No such"),
     ("evaluate 'runs/my small/exports/onnx' --checkpoint final", "holds no other: final cannot be"),
     ("evaluate 'runs/my small/exports/onnx' --device cuda", "no device cuda that PyTorch can use"),
     ("evaluate runs/average --device gpu", r"There is no device gpu\. Give cpu, cuda, cuda:1, mps"),
