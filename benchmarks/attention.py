@@ -15,7 +15,6 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +75,10 @@ def manifest_of(people: str, data: Path, out: Path) -> Path:
         count = PEOPLE[people]["groups"]
         groups = sorted({record.group for record in pictures.records if record.split == "train"})
         kept = set(groups[:: len(groups) // count][:count] if count else groups)
-        records = [r for r in pictures.records if r.split != "train" or r.group in kept]
-        write_manifest(replace(pictures, records=tuple(records)), place)
+        rows = [
+            row for row, r in enumerate(pictures.records) if r.split != "train" or r.group in kept
+        ]
+        write_manifest(pictures.take(rows), place)
     return place
 
 

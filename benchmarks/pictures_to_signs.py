@@ -15,7 +15,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +112,10 @@ def split_stills(stills: Manifest, clips: Manifest, signs: list[Sign]) -> Manife
             return "test"
         return "val" if of_group[group] & hundreds["val"] else "train"
 
-    records = tuple(replace(record, split=split_of(record.group)) for record in stills.records)
-    if any(records[sign.still].split != "test" for sign in signs):
+    splits = [split_of(record.group) for record in stills.records]
+    if any(splits[sign.still] != "test" for sign in signs):
         raise UserError("A still that a test clip was made of would be in training.")
-    return replace(stills, records=records)
+    return stills.with_splits(splits)
 
 
 def parts_of_clips(clips: Manifest, stills: Manifest, signs: list[Sign]) -> Manifest:
@@ -136,7 +135,7 @@ def parts_of_clips(clips: Manifest, stills: Manifest, signs: list[Sign]) -> Mani
                 end_s=start_s + PART * seconds,
             )
         )
-    return Manifest(tuple(records), clips.root)
+    return Manifest.from_records(records, clips.root)
 
 
 def measures(arm: str, seeds: list[Predictions]) -> Iterator[tuple[str, str, Pooled]]:

@@ -93,7 +93,10 @@ def keys(section: type[Section] = Recipe, prefix: str = "") -> dict[str, Any]:
 
 
 def subsection(annotation: Any) -> type[Section] | None:
-    """The section that a field holds, or None for a plain value."""
+    """The section that a field holds, or None for a plain value; sections under names of the
+    user's own are one value."""
+    if get_origin(annotation) is dict:
+        return None
     for option in (annotation, *get_args(annotation)):
         if isinstance(option, type) and issubclass(option, Section):
             return option

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from understudy.data import loader as loader_module
-from understudy.data.loader import EpochSampler, clip_seconds, collate, make_loader
+from understudy.data import reader as reader_module
+from understudy.data.loader import EpochBatches, clip_seconds, collate, make_loader
 from understudy.data.manifest import Manifest
 from understudy.recipe import Augment, Data
 from understudy.types import Batch, Record
@@ -24,7 +25,7 @@ def manifest(film) -> Manifest:
         Record(path.name, "sit" if n > 1 else "jump", "train", path.name)
         for n, path in enumerate(paths)
     ]
-    return Manifest(tuple(records), paths[0].parent)
+    return Manifest.from_records(records, paths[0].parent)
 
 
 def config(**changes) -> Data:
@@ -35,8 +36,8 @@ def batches(
     manifest, data, *, epoch=0, rows: Sequence[int] = range(6), batch_size=3, **options
 ) -> list[Batch]:
     loader = make_loader(manifest, data, list(rows), batch_size=batch_size, **options)
-    assert isinstance(loader.sampler, EpochSampler)
-    loader.sampler.set_epoch(epoch)
+    assert isinstance(loader.batch_sampler, EpochBatches)
+    loader.batch_sampler.set_epoch(epoch)
     return list(loader)
 
 
@@ -71,17 +72,15 @@ def test_several_labels_are_ones_and_zeros(manifest):
         Record(r.path, ("a", "c") if n else ("b",), "train", r.group)
         for n, r in enumerate(manifest.records)
     )
-    (batch, _) = batches(Manifest(records, manifest.root), config())
+    (batch, _) = batches(Manifest.from_records(records, manifest.root), config())
     assert batch.target.tolist() == [[0, 1, 0], [1, 0, 1], [1, 0, 1]]
     assert batch.target.dtype == torch.float32
 
 
 def test_kept_frames_give_the_pixels_of_decoded_ones(manifest, monkeypatch):
     reads = []
-    read = loader_module.read_frames
-    monkeypatch.setattr(
-        loader_module, "read_frames", lambda *a, **k: reads.append(a) or read(*a, **k)
-    )
+    read = reader_module.read_views
+    monkeypatch.setattr(reader_module, "read_views", lambda *a: reads.append(a) or read(*a))
     passes = {}
     for memory_mb, expected in ((64, 6), (0, 12)):
         reads.clear()
@@ -91,7 +90,7 @@ def test_kept_frames_give_the_pixels_of_decoded_ones(manifest, monkeypatch):
         )  # fmt: skip
         epochs = []
         for epoch in range(2):
-            loader.sampler.set_epoch(epoch)  # pyright: ignore[reportAttributeAccessIssue]
+            loader.batch_sampler.set_epoch(epoch)  # pyright: ignore[reportAttributeAccessIssue]
             epochs.append(by_row(list(loader)))
         assert len(reads) == expected
         passes[memory_mb] = epochs
@@ -135,24 +134,40 @@ def test_without_any_draw_there_is_no_view(manifest):
 
 
 def test_every_epoch_has_an_order_of_its_own_and_can_be_replayed():
-    sampler = EpochSampler(range(50), shuffle_seed=1)
-
-    def order(epoch: int, sampler: EpochSampler = sampler) -> list[int]:
-        sampler.set_epoch(epoch)
-        return [row for row, _ in sampler]
+    def order(epoch: int, seed: int = 1) -> list[int]:
+        epochs = EpochBatches(range(50), 7, shuffle_seed=seed)
+        epochs.set_epoch(epoch)
+        return [row for batch in epochs for row, _ in batch]
 
     assert sorted(order(0)) == list(range(50))
     assert len({tuple(order(epoch)) for epoch in range(10)}) == 10
-    assert order(4) == order(4, EpochSampler(range(50), shuffle_seed=1))
-    assert order(4) != order(4, EpochSampler(range(50), shuffle_seed=2))
+    assert order(4) == order(4)
+    assert order(4) != order(4, seed=2)
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_share_each_batch_without_gap_or_repetition(processes):
+    """The last batch has one clip, so some processes have none of it and still take part."""
+    whole = list(EpochBatches(range(22), 7, shuffle_seed=1, views=0))
+    parts = [
+        list(EpochBatches(range(22), 7, shuffle_seed=1, views=0, share=(rank, processes)))
+        for rank in range(processes)
+    ]
+    assert {len(part) for part in parts} == {len(whole)}
+    for batch, *shares in zip(whole, *parts, strict=True):
+        assert sorted(batch) == sorted(key for share in shares for key in share)
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert parts[-1][-1] == []
 
 
 def test_balanced_drawing_makes_classes_equally_likely(manifest):
     many = make_loader(
         manifest, config(), [0, 1, 2, 3, 4, 5] * 500, batch_size=4, shuffle_seed=0, balanced=True
     )
-    assert len(many.sampler) == 3000  # pyright: ignore[reportArgumentType]
-    drawn = Counter(manifest.target_of(row) for row, _ in many.sampler)
+    assert isinstance(many.batch_sampler, EpochBatches)
+    keys = [key for batch in many.batch_sampler for key in batch]
+    assert len(keys) == 3000
+    drawn = Counter(manifest.target_of(row) for row, _ in keys)
     assert abs(drawn[0] - 1500) < 140  # five standard deviations of a fair coin
 
 
@@ -184,7 +199,7 @@ def test_the_last_batch_can_be_left_out(manifest):
 
 def test_only_the_marked_part_of_a_file_is_shown(manifest, numbers):
     part = Record("5.mp4", "sit", "train", "x", 0.4, 0.6)
-    (batch,) = batches(Manifest((part,), manifest.root), config(), rows=[0])
+    (batch,) = batches(Manifest.from_records([part], manifest.root), config(), rows=[0])
     assert batch.lengths.tolist() == [5]
     assert numbers(batch.frames[0]) == [10, 11, 12, 13, 14]
 
@@ -192,10 +207,13 @@ def test_only_the_marked_part_of_a_file_is_shown(manifest, numbers):
 def test_crops_are_taken_from_pixels_that_are_there(manifest, monkeypatch):
     """Kept frames are larger than the model's input when a crop will be enlarged from them."""
     sides = []
-    read = loader_module.read_frames
-    monkeypatch.setattr(
-        loader_module, "read_frames", lambda *a, **k: sides.append(k["short_side"]) or read(*a, **k)
-    )
+    read = reader_module.read_views
+
+    def watched(path, wanted):
+        sides.extend(side for _, side in wanted)
+        return read(path, wanted)
+
+    monkeypatch.setattr(reader_module, "read_views", watched)
     data = config(augment=Augment(crop_scale=0.25))
     batches(manifest, data, augment=True)
     batches(manifest, data)
@@ -214,14 +232,24 @@ def test_nothing_collates_to_an_empty_batch():
     assert len(collate([])) == 0
 
 
-def test_a_prepared_loader_still_has_its_epochs(manifest):
-    from accelerate import Accelerator
+def test_a_batch_knows_whether_it_is_padded(manifest):
+    padded, *_ = batches(manifest, config())
+    (full,) = batches(manifest, config(), rows=[0, 2, 5])
+    assert (padded.full, full.full) == (False, True)
 
-    loader = Accelerator(cpu=True).prepare(make_loader(
-        manifest, config(augment=DRAWN), list(range(6)), batch_size=3, shuffle_seed=0, augment=True
-    ))  # fmt: skip
-    plain = batches(manifest, config(augment=DRAWN), epoch=2, shuffle_seed=0, augment=True)
-    loader.set_epoch(2)
-    prepared = list(loader)
-    assert [b.index.tolist() for b in prepared] == [b.index.tolist() for b in plain]
-    assert by_row(prepared) == by_row(plain)
+
+def test_a_batch_moves_as_a_whole(manifest):
+    (batch,) = batches(manifest, config(), rows=[0, 2])
+    moved = batch.to("meta")
+    assert {tensor.device.type for tensor in (moved.frames, moved.lengths, moved.target)} == {
+        "meta"
+    }
+    assert (moved.view, moved.full, moved.skipped) == (batch.view, batch.full, batch.skipped)
+
+
+def test_many_clips_are_timed_by_some_of_them(manifest, monkeypatch):
+    looked = []
+    timeline = loader_module.read_timeline
+    monkeypatch.setattr(loader_module, "read_timeline", lambda *a: looked.append(a) or timeline(*a))
+    assert clip_seconds(manifest, [0, 1, 2, 3, 4, 5] * 1000) > 0
+    assert len(looked) == loader_module.MOST_TIMED

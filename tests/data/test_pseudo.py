@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +10,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from understudy.data.loader import EpochSampler, draws_pixels, make_loader
+from understudy.data.loader import EpochBatches, make_loader
 from understudy.data.manifest import Manifest
 from understudy.data.pseudo import camera_path, picture_side, pseudo_clip
-from understudy.data.transforms import draw_seed, prepare
+from understudy.data.reader import draws_pixels
+from understudy.data.transforms import generator_of, prepare
 from understudy.recipe import Augment, Data, Pseudo
-from understudy.teach.targets import cache_key, worth_caching
+from understudy.teach.targets import draw_of, views_return
 from understudy.types import Batch, Record
 
 STILL = Pseudo(pan=0, zoom=1, rotation_degrees=0)
@@ -30,8 +32,8 @@ def picture() -> Tensor:
     return torch.nn.functional.interpolate(coarse, [48, 60], mode="bilinear")[0].to(torch.uint8)
 
 
-def clip(picture: Tensor, config: Pseudo = WILD, size: int = 48, **changes: int) -> Tensor:
-    key = {"frames": 8, "seed": 0, "record": 0, "view": 0} | changes
+def clip(picture: Tensor, config: Pseudo = WILD, size: int = 48, **changes: Any) -> Tensor:
+    key: dict[str, Any] = {"frames": 8, "seed": 0, "clip": "a", "view": 0} | changes
     return pseudo_clip(picture, key.pop("frames"), size, config, **key)
 
 
@@ -107,7 +109,7 @@ def test_pixels_are_where_the_path_says_to_a_fraction_of_a_pixel():
     generator = torch.Generator()
     for view in range(5):
         frames = clip(ramp, config, size=32, view=view).double()
-        generator.manual_seed(draw_seed("pseudo", 0, 0, view))
+        generator = generator_of("pseudo", 0, "a", view)
         windows = camera_path(8, 64, 64, config, generator).double()
         ticks = (torch.arange(32.0, dtype=torch.float64) + 0.5) / 16 - 1
         y, x = torch.meshgrid(ticks, ticks, indexing="ij")
@@ -127,7 +129,7 @@ def test_the_same_key_gives_the_same_pixels_and_another_key_others(picture):
     before = torch.get_rng_state()
     assert torch.equal(clip(picture), first)
     assert torch.equal(torch.get_rng_state(), before)
-    others = [clip(picture, seed=1), clip(picture, record=1), clip(picture, view=1)]
+    others = [clip(picture, seed=1), clip(picture, clip="b"), clip(picture, view=1)]
     assert not any(torch.equal(other, first) for other in others)
     assert all(not torch.equal(a, b) for a, b in pairwise(first))
 
@@ -145,7 +147,7 @@ def mixed(tmp_path: Path, film, picture) -> Manifest:
     Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 0, 2))).save(tmp_path / "tall.png")
     names = ["wide.png", "tall.png", film("film.mp4", 20, size=(48, 40)).name]
     records = [Record(name, "abc"[n], "train", name) for n, name in enumerate(names)]
-    return Manifest(tuple(records), tmp_path)
+    return Manifest.from_records(records, tmp_path)
 
 
 def data(**changes) -> Data:
@@ -154,8 +156,8 @@ def data(**changes) -> Data:
 
 def batch(manifest: Manifest, config: Data, *, epoch: int = 0, augment: bool = True) -> Batch:
     loader = make_loader(manifest, config, range(3), batch_size=3, augment=augment)
-    assert isinstance(loader.sampler, EpochSampler)
-    loader.sampler.set_epoch(epoch)
+    assert isinstance(loader.batch_sampler, EpochBatches)
+    loader.batch_sampler.set_epoch(epoch)
     (only,) = loader
     return only
 
@@ -192,7 +194,7 @@ def test_workers_and_kept_pictures_change_no_pixel(mixed):
     loader = make_loader(mixed, data(memory_mb=64), range(3), batch_size=3, augment=True)
     passes = []
     for epoch in (0, 4):
-        loader.sampler.set_epoch(epoch)  # pyright: ignore[reportAttributeAccessIssue]
+        loader.batch_sampler.set_epoch(epoch)  # pyright: ignore[reportAttributeAccessIssue]
         passes += loader
     assert torch.equal(passes[1].frames, here.frames)
     assert passes[0].view == 0
@@ -206,20 +208,17 @@ def test_pictures_are_read_large_enough_for_the_closest_window(mixed, picture):
     assert picture_side(10, Pseudo(zoom=1, rotation_degrees=45)) == 15
     loader = make_loader(mixed, data(pseudo=config), [0], batch_size=1, augment=True)
     (only,) = loader
-    expected = pseudo_clip(picture, 5, 24, config, seed=0, record=0, view=0)
+    expected = pseudo_clip(picture, 5, 24, config, seed=0, clip="wide.png", view=0)
     assert torch.equal(only.frames[0], expected)  # 48 pixels high, so nothing was resized before
 
 
 def test_a_pseudo_clip_is_a_drawn_clip_for_caches(mixed):
     assert draws_pixels(data())
     assert not draws_pixels(data(pseudo=None))
-    assert not worth_caching(data())
-    assert worth_caching(data(augment=Augment(views=4)))
-    keys = {
-        cache_key("t", "m", config)
-        for config in (data(), data(pseudo=None), data(pseudo={"zoom": 2}), data(frames=6))
-    }
-    assert len(keys) == 4
+    assert not views_return(data())
+    assert views_return(data(augment=Augment(views=4)))
+    draws = [draw_of(config) for config in (data(), data(pseudo=None), data(pseudo={"zoom": 2}))]
+    assert draws[0] != draws[1] != draws[2] != draws[0]
     views = data(augment=Augment(views=2))
     epochs = [batch(mixed, views, epoch=epoch).frames for epoch in range(4)]
     assert torch.equal(epochs[0], epochs[2])

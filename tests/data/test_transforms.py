@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from understudy.data.transforms import augment, draw_seed, prepare
+from understudy.data.transforms import Draw, apply, draw, generator_of, prepare, window
 from understudy.recipe import Augment
 
 EVERYTHING = Augment(
@@ -36,36 +36,37 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def draw(frames, config, view=0, record=0, seed=0):
-    return augment(frames, 32, config, seed=seed, record=record, view=view)
+def drawn(frames, config, view=0, clip="a", seed=0, size=32):
+    [pixels] = apply([frames], [draw(config, seed=seed, clip=clip, view=view)], size)
+    return pixels
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_frames_of_a_clip_share_one_draw(picture, kind):
     still = picture.expand(5, -1, -1, -1).contiguous()
     for view in range(10):
-        drawn = draw(still, KINDS[kind], view)
-        assert drawn.shape == (5, 3, 32, 32)
-        assert drawn.dtype == torch.uint8
-        assert all(torch.equal(drawn[0], frame) for frame in drawn)
+        pixels = drawn(still, KINDS[kind], view)
+        assert pixels.shape == (5, 3, 32, 32)
+        assert pixels.dtype == torch.uint8
+        assert all(torch.equal(pixels[0], frame) for frame in pixels)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_draws_differ_between_views_records_and_seeds(picture, kind):
+def test_draws_differ_between_views_clips_and_seeds(picture, kind):
     frames, config = picture[None], KINDS[kind]
-    by_view = {draw(frames, config, view=n).numpy().tobytes() for n in range(12)}
-    by_record = {draw(frames, config, record=n).numpy().tobytes() for n in range(12)}
-    by_seed = {draw(frames, config, seed=n).numpy().tobytes() for n in range(12)}
+    by_view = {drawn(frames, config, view=n).numpy().tobytes() for n in range(12)}
+    by_clip = {drawn(frames, config, clip=str(n)).numpy().tobytes() for n in range(12)}
+    by_seed = {drawn(frames, config, seed=n).numpy().tobytes() for n in range(12)}
     # A coin has two sides only; everything else never repeats.
     expected = 2 if kind == "flip" else 3 if kind == "erase" else 12
-    assert min(len(by_view), len(by_record), len(by_seed)) >= expected
+    assert min(len(by_view), len(by_clip), len(by_seed)) >= expected
 
 
 def test_a_draw_does_not_depend_on_what_was_drawn_before(picture):
     frames = picture[None]
-    forward = [draw(frames, EVERYTHING, view) for view in range(6)]
+    forward = [drawn(frames, EVERYTHING, view) for view in range(6)]
     torch.manual_seed(123)
-    backward = [draw(frames, EVERYTHING, view) for view in reversed(range(6))]
+    backward = [drawn(frames, EVERYTHING, view) for view in reversed(range(6))]
     for first, second in zip(forward, reversed(backward), strict=True):
         assert torch.equal(first, second)
 
@@ -73,12 +74,12 @@ def test_a_draw_does_not_depend_on_what_was_drawn_before(picture):
 def test_the_global_random_state_is_left_alone(picture):
     torch.manual_seed(7)
     before = torch.get_rng_state()
-    draw(picture[None], EVERYTHING)
+    drawn(picture[None], EVERYTHING)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_drawing_nothing_is_preparing(picture):
-    assert torch.equal(draw(picture[None], Augment()), prepare(picture[None], 32))
+    assert torch.equal(drawn(picture[None], Augment()), prepare(picture[None], 32))
 
 
 def test_preparing_is_one_antialiased_resize_and_a_centre_crop(picture):
@@ -94,16 +95,73 @@ def test_a_picture_of_the_right_size_is_not_touched(picture):
 
 def test_flip_is_a_mirror_in_about_its_share_of_views(picture):
     plain = prepare(picture[None], 32)
-    drawn = [draw(picture[None], Augment(flip=0.3), view) for view in range(300)]
-    mirrored = sum(torch.equal(frames, plain.flip(-1)) for frames in drawn)
-    assert mirrored + sum(torch.equal(frames, plain) for frames in drawn) == 300
+    views = [drawn(picture[None], Augment(flip=0.3), view) for view in range(300)]
+    mirrored = sum(torch.equal(frames, plain.flip(-1)) for frames in views)
+    assert mirrored + sum(torch.equal(frames, plain) for frames in views) == 300
     assert 60 <= mirrored <= 120  # 90 expected, standard deviation 8
 
 
 def test_seeds_are_the_same_on_every_machine():
-    """Pinned: a changed hash would silently change every cached teacher's view."""
-    assert draw_seed("augment", 0, 0, 0) == PINNED
-    assert len({draw_seed("augment", 0, r, v) for r in range(100) for v in range(100)}) == 10_000
+    """Pinned: a changed hash would silently change every view of every stored teacher."""
+    assert generator_of("augment", 0, "clip", 0).initial_seed() == PINNED
+    seeds = {
+        generator_of("augment", 0, str(c), v).initial_seed() for c in range(100) for v in range(100)
+    }
+    assert len(seeds) == 10_000
 
 
-PINNED = 4295838646403242619
+@pytest.mark.parametrize(
+    "size", [(1080, 1920), (480, 640), (500, 500), (1920, 1080)], ids=["16:9", "4:3", "1:1", "9:16"]
+)
+@pytest.mark.parametrize("scale", [0.9, 0.8, 0.7, 0.3])
+def test_a_window_is_one_at_every_aspect(size, scale):
+    """As many windows as views, each inside the picture, undistorted where it fits, and of the
+    area that was drawn: a share of the square that evaluation sees."""
+    config = Augment(crop_scale=scale)
+    numbers = [draw(config, seed=0, clip="a", view=view) for view in range(20)]
+    windows = [window(one, *size) for one in numbers]
+    assert len(set(windows)) == 20
+    for one, (top, left, along, across) in zip(numbers, windows, strict=True):
+        assert 0 <= top <= top + along <= size[0]
+        assert 0 <= left <= left + across <= size[1]
+        assert along * across <= 1.01 * one.area * min(size) ** 2
+        if along < size[0] and across < size[1]:
+            assert across / along == pytest.approx(one.ratio, rel=0.01)
+            assert along * across == pytest.approx(one.area * min(size) ** 2, rel=0.01)
+    tops = {top for top, *_ in windows}
+    lefts = {left for _, left, *_ in windows}
+    assert len(tops) > 1
+    assert len(lefts) > 1
+
+
+def test_a_batch_is_what_its_clips_are_alone(picture):
+    clips = [picture[None].expand(3, -1, -1, -1), picture[None, :, :50, :50], picture[None]]
+    draws = [draw(EVERYTHING, seed=0, clip=str(n), view=1) for n in range(3)]
+    together = apply(clips, draws, 32)
+    for clip, numbers, pixels in zip(clips, draws, together, strict=True):
+        assert torch.equal(apply([clip], [numbers], 32)[0], pixels)
+
+
+def test_the_same_draw_at_two_sizes_shows_the_same_part(picture):
+    """A teacher at its own size sees what the student sees."""
+    for view in range(8):
+        small = drawn(picture[None], KINDS["everything"], view, size=16).float()
+        large = drawn(picture[None], KINDS["everything"], view, size=48).float()
+        shrunk = torch.nn.functional.avg_pool2d(large, 3)
+        other = torch.nn.functional.avg_pool2d(
+            drawn(picture[None], KINDS["everything"], view + 1, size=48).float(), 3
+        )
+        # Noise of single pixels is averaged in one and filtered in the other: not equal, but near.
+        assert (small - shrunk).abs().mean() < 0.6 * (small - other).abs().mean()
+
+
+def test_what_is_switched_off_changes_nothing():
+    """Switching brightness on moves no window: each number has its own place among the draws."""
+    crop = draw(Augment(crop_scale=0.5), seed=0, clip="a", view=3)
+    both = draw(Augment(crop_scale=0.5, brightness=0.4), seed=0, clip="a", view=3)
+    assert crop[:4] == both[:4]
+    assert crop.brightness == 1 != both.brightness
+    assert draw(Augment(), seed=0, clip="a", view=3) == Draw()
+
+
+PINNED = 3043821077961758382

@@ -10,11 +10,11 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from understudy.errors import UserError
-from understudy.recipe import Distill, Teacher
-from understudy.teach.clip import load_tower, probe_head, text_head
-from understudy.teach.teacher import create_teacher
-from understudy.teach.train import train
-from understudy.types import Batch
+from understudy.recipe import Data, Distill, Teacher
+from understudy.run import open_run
+from understudy.teach.teachers import Fitting, FrozenTeacher, create_teacher
+from understudy.teach.teachers.clip import load_tower, probe_head, text_head
+from understudy.teach.train import resume, train
 
 from .conftest import make_recipe
 
@@ -51,9 +51,14 @@ def random_frames(batch: int = 3, frames: int = 4, size: int = 32) -> torch.Tens
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
 
 
-def make(files: Teacher, **changes):
+def no_probe(headless: FrozenTeacher):
+    raise AssertionError("nobody asked for a probe")
+
+
+def make(files: Teacher, distill: Distill = Distill(), **changes):  # noqa: B008
     config = files.model_copy(update=changes)
-    return create_teacher(config, Distill(), CLASSES, list, lambda row: str(row))
+    data = Data(manifest="-", size=48, frames=4)
+    return create_teacher(config, distill, data, CLASSES, no_probe)
 
 
 def test_zero_shot_logits_are_those_of_open_clip(files):
@@ -104,11 +109,16 @@ def test_teacher_stays_frozen_whatever_is_asked(files):
 
 
 def test_head_that_was_never_trained_is_refused(files):
-    with pytest.raises(UserError, match=r"the student would learn noise.*distill\.beta=0"):
+    with pytest.raises(UserError, match=r"would learn from random numbers.*distill\.beta=0"):
         make(files, head="none")
-    features_only = files.model_copy(update={"head": "none"})
-    teacher = create_teacher(features_only, Distill(beta=0), CLASSES, list, lambda row: str(row))
+    teacher = make(files, Distill(beta=0), head="none")
     assert teacher.facts["head"] == "none"
+
+
+def test_it_looks_at_the_students_frames_at_its_own_size(files):
+    assert (make(files).sampling.size, make(files).sampling.frames) == (32, 4)
+    chosen = make(files, frames=7, sampling="random_segment").sampling
+    assert (chosen.frames, chosen.method, chosen.size) == (7, "random_segment", 32)
 
 
 def test_probe_is_the_logistic_regression_it_says_it_is(files):
@@ -117,9 +127,10 @@ def test_probe_is_the_logistic_regression_it_says_it_is(files):
     targets = torch.arange(60) % 3
     noise = 0.05 * torch.randn(60, 32, generator=generator)
     embeddings = F.normalize(centres[targets] + noise, dim=-1)
-    head = probe_head(embeddings, targets, 3, [str(n // 6) for n in range(60)])
+    head = probe_head(Fitting(embeddings, targets, [str(n // 6) for n in range(60)]), 3)
     assert (head(embeddings).argmax(-1) == targets).all()
-    two = probe_head(embeddings[targets < 2], targets[targets < 2], 2, ["a", "b", "c", "d"] * 10)
+    some = targets < 2
+    two = probe_head(Fitting(embeddings[some], targets[some], ["a", "b", "c", "d"] * 10), 2)
     from sklearn.linear_model import LogisticRegression
 
     oracles = [
@@ -136,12 +147,35 @@ def test_probe_is_the_logistic_regression_it_says_it_is(files):
     assert any(close), "two classes: probabilities are those of one of the candidates"
 
 
-def test_probe_without_clips_of_a_class_is_refused(files):
-    batch = Batch(random_frames(2), torch.tensor([4, 4]), torch.tensor([0, 1]), torch.arange(2))
+def test_probe_without_clips_of_a_class_is_refused():
+    fitting = Fitting(torch.eye(2, 32), torch.tensor([0, 1]), ["a", "b"])
     with pytest.raises(UserError, match="class number 2 has no clip"):
-        create_teacher(
-            files.model_copy(update={"head": "probe"}), Distill(), CLASSES, lambda: [batch], str
-        )
+        probe_head(fitting, 3)
+
+
+def test_a_probe_is_fitted_once_for_all_runs_and_resumes(files, clips, tmp_path, monkeypatch):
+    from understudy.teach import probe
+
+    fitted = []
+    fit = probe.probe_head
+    monkeypatch.setattr(probe, "probe_head", lambda *a: fitted.append(a) or fit(*a))
+    config = files.model_copy(update={"head": "probe"}).model_dump()
+    recipe = make_recipe(clips, teacher=config, train={"epochs": 1})
+    options = {"backbone": "test_efficientnet", "heads": 2}
+    model = recipe.model.model_copy(update={"options": options})
+    recipe = recipe.model_copy(update={"model": model})
+    first, second = train(recipe, tmp_path / "first"), train(recipe, tmp_path / "second")
+    resume(first.path)
+    assert len(fitted) == 1
+    assert first.teacher == second.teacher
+    [head] = (tmp_path / "teacher-store").rglob("probe-*.safetensors")
+    content = bytearray(head.read_bytes())
+    content[-1] ^= 1  # a flipped bit is found, and the probe fitted again
+    head.write_bytes(content)
+    third = train(recipe, tmp_path / "third")
+    assert len(fitted) == 2
+    assert third.teacher == first.teacher
+    assert open_run(third.path).history == third.history
 
 
 @pytest.mark.parametrize("head", ["zero-shot", "probe"])
@@ -180,7 +214,7 @@ def test_mistakes_are_named(files, changes, message):
 
 
 def test_without_network_and_weights_it_says_which_file_to_fetch(monkeypatch, tmp_path):
-    monkeypatch.setattr("understudy.teach.clip._reachable", lambda _: False)
+    monkeypatch.setattr("understudy.teach.teachers.clip._reachable", lambda _: False)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
     with pytest.raises(UserError) as caught:
         load_tower(Teacher(kind="clip"))

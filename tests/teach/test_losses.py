@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from understudy.recipe import Distill
 from understudy.teach.losses import (
+    Taught,
     balanced_class_weights,
     feature_loss,
     response_loss,
@@ -60,17 +61,33 @@ def test_task_loss_with_class_weights_against_numpy():
 
 def test_total_is_the_weighted_sum_and_unused_parts_are_absent():
     student, teacher, target = random_output(0), random_output(1), torch.zeros(6, dtype=torch.long)
-    weights = Distill(alpha=2.0, beta=0.5, gamma=0.25, temperature=4.0)
-    losses = teaching_loss(student, target, teacher, weights)
-    assert losses.feature is not None
-    assert losses.response is not None
-    expected = 2 * losses.feature + 0.5 * losses.response + 0.25 * losses.task
+    weights = Distill(alpha=2.0, beta=0.5, temperature=4.0)
+    losses = teaching_loss(student, target, {"teacher": Taught(teacher, weights)}, 0.25)
+    parts = losses.parts
+    assert set(parts) == {"task", "feature", "response"}
+    expected = 2 * parts["feature"] + 0.5 * parts["response"] + 0.25 * parts["task"]
     assert torch.allclose(losses.total, expected)
-    features_only = teaching_loss(student, target, teacher, Distill(alpha=1, beta=0, gamma=0))
-    assert features_only.response is None
-    assert torch.allclose(features_only.total, losses.feature)
-    untaught = teaching_loss(student, target, None, weights)
-    assert torch.equal(untaught.total, untaught.task)
+    only = Taught(teacher, Distill(alpha=1, beta=0))
+    features_only = teaching_loss(student, target, {"teacher": only}, 0.0)
+    assert set(features_only.parts) == {"task", "feature"}
+    assert torch.allclose(features_only.total, features_only.parts["feature"])
+    untaught = teaching_loss(student, target, {}, 0.25)
+    assert torch.equal(untaught.total, untaught.parts["task"])
+
+
+def test_losses_of_several_teachers_add_up():
+    student, target = random_output(0), torch.zeros(6, dtype=torch.long)
+    one = Taught(random_output(1), Distill(alpha=2.0, beta=0.5, temperature=4.0))
+    space = random_output(3).embedding[:, :4]
+    two = Taught(
+        Output(random_output(2).logits, random_output(2).embedding[:, :4]),
+        Distill(alpha=1.0, beta=0.0),
+        embedding=space,
+    )
+    both = teaching_loss(student, target, {"a": one, "b": two}, 0.25)
+    assert set(both.parts) == {"task", "feature_a", "response_a", "feature_b"}
+    alone = teaching_loss(student, target, {"a": one}, 0.25).total
+    assert torch.allclose(both.total, alone + feature_loss(space, two.output.embedding))
 
 
 def test_balanced_weights_make_classes_count_alike():

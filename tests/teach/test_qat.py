@@ -77,7 +77,7 @@ def test_its_checkpoints_are_float_weights_of_the_same_model(source, qat_run, mo
     assert not torch.equal(weight, round_weight(weight))
 
 
-def test_its_teacher_taught_from_the_cache_of_the_first_run(source, tmp_path, monkeypatch):
+def test_its_teacher_taught_from_the_store_of_the_first_run(source, tmp_path, monkeypatch):
     from understudy.models.frames import FramesRecognizer
 
     asked: list[int] = []
@@ -88,12 +88,13 @@ def test_its_teacher_taught_from_the_cache_of_the_first_run(source, tmp_path, mo
             asked.append(len(frames))
         return forward(self, frames, lengths)
 
-    cached = next((source.path.parent / "teacher-cache").iterdir())
-    known = {file.name: file.stat().st_mtime_ns for file in cached.iterdir()}
+    store = source.path.parent / "teacher-store"
+    known = {file: file.stat().st_mtime_ns for file in store.rglob("*.safetensors")}
+    assert known
     monkeypatch.setattr(FramesRecognizer, "forward", counted)
     run = train(qat_recipe(source, ["train.epochs=1"]), source.path.parent / "again")
-    assert {file.name: file.stat().st_mtime_ns for file in cached.iterdir()} == known
-    assert asked == [1], "one blank picture, to learn the width of its embedding"
+    assert {file: file.stat().st_mtime_ns for file in store.rglob("*.safetensors")} == known
+    assert asked == [1], "one blank clip, to learn the width of its embedding"
     assert {"feature", "response", "task"} <= run.history[0]["train"].keys()
 
 
@@ -101,7 +102,9 @@ def test_validation_is_that_of_the_rounded_model(clips, qat_run):
     model = qat_run.load_model("final")
     learner = FakeQuantized(model)
     state = load_file(qat_run.path / "resume" / "state.safetensors")
-    ranges = {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
+    ranges = {
+        k.removeprefix("model.called."): v for k, v in state.items() if k.startswith("model.")
+    }
     learner.load_state_dict(ranges)
     manifest = read_manifest(clips)
     loader = make_loader(manifest, qat_run.recipe.data, manifest.rows("val"), batch_size=32)
@@ -137,7 +140,7 @@ def test_resumed_ends_bit_for_bit_where_uninterrupted_ends(source, qat_run):
         a, b = load_file(qat_run.path / file), load_file(resumed.path / file)
         assert a.keys() == b.keys()
         assert all(torch.equal(a[key], b[key]) for key in a), file
-    assert any(key.startswith("model.ranges.") for key in a)
+    assert any(key.startswith("model.called.ranges.") for key in a)
     assert [entry["val"] for entry in qat_run.history] == [
         entry["val"] for entry in resumed.history
     ]

@@ -23,7 +23,7 @@ def source(clips, tmp_path_factory) -> Run:
 
 def student_of(clips: Path, classes: int = 3, **options):
     recipe = make_recipe(clips, model={"options": MODEL | options})
-    return create_student(recipe, classes, None)[0]
+    return create_student(recipe, classes, {})[0]
 
 
 def how(record: dict) -> dict[str, str]:
@@ -88,7 +88,7 @@ def test_run_that_starts_from_another_says_so_and_resumes_without_it(
 
     with pytest.raises(KeyboardInterrupt):
         train(recipe, tmp_path / "stopped", reporter=Stop())
-    monkeypatch.setattr("understudy.teach.prepare.start_student", None)  # it need not be there
+    monkeypatch.setattr("understudy.teach.setup.start_student", None)  # it need not be there
     resumed = resume(tmp_path / "stopped")
     ours, theirs = (load_file(run.checkpoint_path("final")) for run in (whole, resumed))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)

@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 from understudy.errors import UserError
 from understudy.models import create_model
 from understudy.recipe import Train, dump_recipe
-from understudy.run import Run, open_run
-from understudy.teach import train as loop
+from understudy.run import Run, directory, open_run
+from understudy.teach import keep, losses
+from understudy.teach.optimizer import learning_rate
 from understudy.teach.progress import Quiet
-from understudy.teach.schedule import learning_rate
 from understudy.teach.train import resume, train
 
 from .conftest import MODEL, make_recipe
@@ -102,7 +102,7 @@ def test_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_ends(
 def test_run_stopped_in_its_first_epoch_begins_again(clips, teacher_run, tmp_path, monkeypatch):
     recipe = taught_recipe(clips, teacher_run, data=AUGMENTED, train={"epochs": 2})
     whole = train(recipe, tmp_path / "a" / "run")
-    monkeypatch.setattr(loop, "discard_run", lambda run: None)  # as when the process is killed
+    monkeypatch.setattr(directory, "discard_run", lambda run: None)  # as when the process is killed
     with pytest.raises(KeyboardInterrupt):
         train(recipe, tmp_path / "b" / "run", reporter=Interrupt(10))
     assert not open_run(tmp_path / "b" / "run").history
@@ -120,7 +120,7 @@ def test_interrupt_in_the_first_epoch_leaves_nothing_in_the_way(clips, tmp_path)
 def test_resuming_a_finished_run_changes_nothing(clips, tmp_path, monkeypatch):
     run = train(make_recipe(clips, train={"epochs": 1}), tmp_path / "run")
     before, trained = run.environment, weights(run)
-    monkeypatch.setattr(loop, "_now", lambda: "later")
+    monkeypatch.setattr(keep.time, "strftime", lambda *_: "later")
     resume(run.path)
     assert run.environment == before
     assert len(run.history) == 1
@@ -180,7 +180,7 @@ def test_features_computed_once_train_the_same_head(head, clips, tmp_path, monke
     options = {**MODEL, **frozen, "temporal": head}
     recipe = make_recipe(clips, model={"options": options}, train={"epochs": 3})
     fast = train(recipe, tmp_path / "fast")
-    monkeypatch.setattr("understudy.teach.prepare._reuse_features", lambda *_: None)
+    monkeypatch.setattr("understudy.teach.setup._has_fixed_features", lambda *_: False)
     slow = train(recipe, tmp_path / "slow")
     for name, tensor in weights(slow).items():
         assert torch.allclose(weights(fast)[name], tensor, atol=1e-5), name
@@ -265,11 +265,9 @@ def test_loss_that_is_no_number_stops_with_advice(clips, tmp_path, monkeypatch):
     def broken(*args, **kwargs):
         return real(*args, **kwargs) * math.nan
 
-    real = loop.teaching_loss.__globals__["task_loss"]
-    monkeypatch.setitem(loop.teaching_loss.__globals__, "task_loss", broken)
-    with pytest.raises(
-        UserError, match=r"no longer a number in epoch 1 \(total, task\).*train\.lr"
-    ):
+    real = losses.task_loss
+    monkeypatch.setattr(losses, "task_loss", broken)
+    with pytest.raises(UserError, match=r"no longer a number in epoch 1 \(task\).*train\.lr"):
         train(make_recipe(clips), tmp_path / "run")
     assert not (tmp_path / "run").exists(), "a run without one good epoch is in nobody's way"
 
@@ -343,30 +341,175 @@ def test_full_disk_is_noticed_before_hours_are_spent(clips, tmp_path, monkeypatc
 
 
 def test_disk_that_fills_up_keeps_the_last_epoch(clips, tmp_path, monkeypatch):
-    real = loop.save_state
+    real = keep.save_state
 
-    def full(run, model, optimizer, progress):
+    def full(run, model, optimizer, device, progress):
         if len(progress.history) == 2:
             raise OSError(28, "No space left on device")
-        real(run, model, optimizer, progress)
+        real(run, model, optimizer, device, progress)
 
-    monkeypatch.setattr(loop, "save_state", full)
+    monkeypatch.setattr(keep, "save_state", full)
     with pytest.raises(UserError, match=r"No space left on device.*--resume"):
         train(make_recipe(clips), tmp_path / "run")
-    monkeypatch.setattr(loop, "save_state", real)
+    monkeypatch.setattr(keep, "save_state", real)
     whole = train(make_recipe(clips), tmp_path / "whole")
     assert_same(weights(whole), weights(resume(tmp_path / "run")))
 
 
-def test_manifest_changed_since_is_not_mixed_in(clips, tmp_path):
+def test_a_run_owns_its_clips(clips, tmp_path):
+    """What becomes of the table afterwards moves no clip of the run between its splits."""
     table = clips.parent / "changing.csv"
-    text = clips.read_text(encoding="utf-8")
+    text = re.sub(r",(train|val|test),", ",,", clips.read_text(encoding="utf-8"))
     table.write_text(text, encoding="utf-8")
+    whole = train(make_recipe(table), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(make_recipe(table), tmp_path / "run", reporter=Interrupt(45))
-    table.write_text("\n".join(text.splitlines()[:-1]) + "\n", encoding="utf-8")
-    with pytest.raises(UserError, match="has changed"):
+    before = open_run(tmp_path / "run").manifest
+    table.write_text(text + "clips/00#copy,left,,somebody\n", encoding="utf-8")
+    assert_same(weights(whole), weights(resume(tmp_path / "run")))
+    after = open_run(tmp_path / "run").manifest
+    assert after.fingerprint() == before.fingerprint()
+    assert list(after.records) == list(before.records)
+    table.unlink()
+    resume(tmp_path / "run")
+
+
+def test_the_split_has_a_seed_of_its_own(clips, tmp_path):
+    table = clips.parent / "unsplit.csv"
+    text = re.sub(r",(train|val|test),", ",,", clips.read_text(encoding="utf-8"))
+    table.write_text(text, encoding="utf-8")
+
+    def splits(**data) -> list[str]:
+        place = tmp_path / str(len(list(tmp_path.iterdir())))
+        run = train(make_recipe(table, data=data, train={"epochs": 1}), place)
+        return [record.split for record in run.manifest.records]
+
+    assert splits() == splits(seed=3) != splits(split_seed=3)
+
+
+@pytest.mark.parametrize("harm", ["replaced", "removed"])
+def test_clips_that_are_not_what_they_were_are_named(clips, tmp_path, harm):
+    folder = tmp_path / "copy"
+    shutil.copytree(clips.parent, folder)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_recipe(folder / "clips.csv"), tmp_path / "run", reporter=Interrupt(45))
+    clip = folder / "clips" / "04"
+    shutil.rmtree(clip)
+    if harm == "replaced":
+        shutil.copytree(folder / "clips" / "07", clip)
+    said = "has changed" if harm == "replaced" else "is gone"
+    with pytest.raises(UserError, match=rf"1 of 39 clips are not.*\n  clips/04: {said}"):
         resume(tmp_path / "run")
+    shutil.rmtree(clip, ignore_errors=True)
+    shutil.copytree(clips.parent / "clips" / "04", clip)
+    assert len(resume(tmp_path / "run").history) == 3
+
+
+def test_a_clip_that_changes_while_training_is_not_taught_as_the_old_one(clips, tmp_path):
+    """What its teacher said is of the old pixels, so the new ones are skipped, and named."""
+    folder = tmp_path / "copy"
+    shutil.copytree(clips.parent, folder)
+
+    class Replace(Quiet):
+        def epoch(self, entry):
+            shutil.copy(folder / "clips" / "07" / "001.png", folder / "clips" / "04" / "001.png")
+
+    recipe = make_recipe(folder / "clips.csv", data={"memory_mb": 0}, train={"epochs": 2})
+    run = train(recipe, tmp_path / "run", reporter=Replace())
+    [entry] = run.data["skipped"]
+    assert entry["path"] == "clips/04"
+    assert "its bytes have changed" in entry["reason"]
+
+
+def test_nothing_of_the_users_is_deleted_or_replaced(clips, tmp_path):
+    """A folder that holds anything else is refused, also where the recipe then fails."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "data.json").write_text("mine", encoding="utf-8")
+    for recipe in (make_recipe(clips), make_recipe(Path("nowhere.csv"))):
+        with pytest.raises(UserError, match=r"is not empty \(data\.json\) and no run"):
+            train(recipe, theirs)
+    assert [file.name for file in theirs.iterdir()] == ["data.json"]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(UserError, match=r"no manifest nowhere\.csv"):
+        train(make_recipe(Path("nowhere.csv")), empty)
+    assert empty.is_dir(), "it was there before"
+    assert not list(empty.iterdir())
+
+
+def test_a_second_writer_is_told_who_holds_the_run(clips, teacher_run):
+    place = teacher_run.path
+    code = (
+        "import sys; from understudy.run import writing; from pathlib import Path\n"
+        f"with writing(Path({str(place)!r})):\n    print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        for attempt in (lambda: resume(place), lambda: train(make_recipe(clips), place)):
+            with pytest.raises(UserError, match=rf"being written by process {holder.pid} on "):
+                attempt()
+        holder.kill()  # a process that is gone holds nothing
+        holder.wait()
+        resume(place)
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert not list(place.glob(".lock")) + list(place.glob(".writer*"))
+
+
+def test_a_skipped_last_batch_leaks_no_gradient(clips, tmp_path, monkeypatch):
+    """With batches gathered in twos, an epoch ends with a step of what is left, and the next begins
+    with nothing."""
+    from understudy.teach import step
+
+    taken: list[list[int]] = [[]]
+    backward, take = step.Step.backward, step.Step.take
+
+    def watch_backward(self, loss, clips):
+        taken[-1].append(clips)
+        backward(self, loss, clips)
+
+    def watch_take(self):
+        taken.append([])
+        return take(self)
+
+    monkeypatch.setattr(step.Step, "backward", watch_backward)
+    monkeypatch.setattr(step.Step, "take", watch_take)
+    # 30 clips in batches of 12: 12 and 12, then 6.
+    recipe = make_recipe(clips, train={"epochs": 2, "batch_size": 12, "accumulate": 2})
+    train(recipe, tmp_path / "run")
+    assert taken == [[12, 12], [6], [12, 12], [6], []]
+
+
+def test_parameters_decay_and_learn_as_their_kind_should(clips):
+    from understudy.teach.learner import Learner
+    from understudy.teach.optimizer import create_optimizer, set_learning_rate
+
+    student = create_model("frames-attention", 3, **MODEL)
+    settings = Train(weight_decay=0.1, backbone_lr=0.1)
+    optimizer = create_optimizer(Learner(student), settings)
+    found = {
+        id(parameter): (group["weight_decay"], group["share"])
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    named = {name: found[id(parameter)] for name, parameter in student.named_parameters()}
+    assert len(named) == len(found)
+    assert named["head.0.weight"] == (0.1, 1.0)
+    assert named["temporal.attention.in_proj_weight"] == (0.1, 1.0)
+    for name in ("head.0.bias", "projection.1.weight", "temporal.query", "temporal.norm.weight"):
+        assert named[name] == (0.0, 1.0), name
+    for name, (decay, share) in named.items():
+        if name.startswith("backbone."):
+            norm = ".bn" in name or name.endswith(".bias")
+            assert (decay, share) == (0.0 if norm else 0.1, 0.1), name
+    set_learning_rate(optimizer, 0.5)
+    assert {group["lr"] for group in optimizer.param_groups} == {0.5, 0.05}
 
 
 def test_checkpoint_of_another_model_is_refused(clips, teacher_run, tmp_path):

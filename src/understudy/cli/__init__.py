@@ -142,7 +142,8 @@ def train(
     skipped = run.data["skipped"]
     if skipped:
         say(f"{len(skipped)} clips could not be read; they are listed in {run.path}/data.json.")
-    print_(f"{run.path}\nNext: understudy evaluate {quoted(run.path)}")
+    if int(os.environ.get("RANK", "0")) == 0:  # of several processes one speaks
+        print_(f"{run.path}\nNext: understudy evaluate {quoted(run.path)}")
 
 
 def main() -> None:

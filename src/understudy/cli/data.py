@@ -87,12 +87,11 @@ def _describe_manifest(manifest: Any, out: Path | None) -> None:
     if out is not None:
         print_(str(out))
     print_(f"{len(manifest)} clips, {len(manifest.classes)} classes")
+    clips_of, groups_of = manifest.clip_counts(), manifest.group_counts()
     for split, counts in manifest.counts().items():
-        groups = {manifest.records[row].group for row in manifest.rows(split)}
         few, many = min(counts.values()), max(counts.values())
         spread = f"{few} a class" if few == many else f"{few} to {many} a class"
-        clips = len(manifest.rows(split))
-        print_(f"  {split:<6}{clips:>6} clips ({spread}), {len(groups)} groups")
+        print_(f"  {split:<6}{clips_of[split]:>6} clips ({spread}), {groups_of[split]} groups")
     if manifest.ignored:
         print_(f"  {len(manifest.ignored)} files are no media and were left out, e.g. "
                f"{manifest.ignored[0]}")  # fmt: skip

@@ -197,6 +197,8 @@ def make_loader(
         collate_fn=collate,
         pin_memory=pin_memory,
         persistent_workers=config.workers > 0,  # they keep decoded frames between epochs
+        # Its own, since a loader draws a seed for its workers, and dropout would depend on that.
+        generator=torch.Generator(),
     )
 
 
@@ -247,11 +249,9 @@ def _answers(
     known = next((one for one in given if isinstance(one, Output)), None)
     output = None
     if known is not None:
-        rows = [
-            one if isinstance(one, Output) else Output(*map(torch.zeros_like, known))
-            for one in given
-        ]
-        output = Output(*map(torch.stack, zip(*rows, strict=True)))
+        none = Output(*map(torch.zeros_like, known))
+        pairs = [one if isinstance(one, Output) else none for one in given]
+        output = Output(*map(torch.stack, zip(*pairs, strict=True)))
     if not place:
         return output, None
     frames, lengths = _padded([one for one in given if isinstance(one, Tensor)])

@@ -126,11 +126,9 @@ class Manifest:
         return self.fingerprints[row] + name[len(self.columns.path[int(row)].as_py()) :]
 
     def is_unchanged(self, row: int, fingerprint: str | None) -> bool:
-        """Whether these are the bytes that were noted; True where none were, and where the clip
-        could not be read even then."""
-        if self.fingerprints is None or not self.fingerprints[row]:
-            return True
-        return self.fingerprints[row] == fingerprint
+        """Whether these are the bytes that were noted; True where nobody noted any. None, what
+        cannot be read, is unchanged where it could not be read then."""
+        return self.fingerprints is None or self.fingerprints[row] == (fingerprint or "")
 
     def label_of(self, row: int) -> str | tuple[str, ...] | None:
         """The label of a row; a tuple where several may hold at once; None where it has none."""

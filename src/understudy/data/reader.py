@@ -78,9 +78,10 @@ class FileReader:
         self, row: int, view: int | None, looks: Sequence[Sampling]
     ) -> list[tuple[Tensor, bool]]:
         path, record = self.manifest.path_of(row), self.manifest.records[row]
-        if not self.manifest.is_unchanged(row, fingerprint(path)):
-            gone = "it is gone" if not path.exists() else "its bytes have changed"
-            raise DecodeError(path, f"{gone} since the run began")
+        found = fingerprint(path)
+        if not self.manifest.is_unchanged(row, found):
+            what = "its bytes have changed" if found else "it is gone, or cannot be read any more,"
+            raise DecodeError(path, f"{what} since the run began")
         timeline = read_timeline(path, record.start_s, record.end_s)
         wanted = []
         for look in looks:

@@ -23,19 +23,24 @@ class Learner(nn.Module):
         self, student: Recognizer, *, qat: bool = False, projections: dict[str, int] | None = None
     ) -> None:
         super().__init__()
-        self.student = student
-        self.quantised = FakeQuantized(student) if qat else None
+        # The student itself, or what rounds it and holds it: never both, or its weights would be
+        # in the state twice.
+        self.called: nn.Module = FakeQuantized(student) if qat else student
         self.projections = nn.ModuleDict(
-            {
-                name: nn.Linear(student.embedding_dim, wide)
-                for name, wide in (projections or {}).items()
-            }
-        )
+            {name: nn.Linear(student.embedding_dim, wide)
+             for name, wide in (projections or {}).items()}
+        )  # fmt: skip
         self._compiled: Any = None
+
+    @property
+    def student(self) -> Recognizer:
+        """The recogniser that is trained; its weights are what a run keeps."""
+        called = self.called
+        return cast(Recognizer, called.model if isinstance(called, FakeQuantized) else called)
 
     def compile_student(self) -> None:
         """Let torch.compile make the student's forward pass faster."""
-        self._compiled = torch.compile(self.quantised or self.student)
+        self._compiled = torch.compile(self.called)
 
     def forward(self, batch: Batch) -> Output:
         """The student's output (float32) from the pixels of a batch, or from its features."""
@@ -45,8 +50,7 @@ class Learner(nn.Module):
         else:
             # A model that needs a number of frames stretches shorter clips by their lengths.
             whole = batch.full and self.student.clip_frames in (None, batch.frames.shape[1])
-            called = self._compiled or self.quantised or self.student
-            output = called(batch.frames, None if whole else batch.lengths)
+            output = (self._compiled or self.called)(batch.frames, None if whole else batch.lengths)
         return Output(output.logits.float(), output.embedding.float())
 
     def seen_by(self, teacher: str, embedding: Tensor) -> Tensor:

@@ -82,7 +82,8 @@ def check_clips(manifest: Manifest) -> None:
 
     Those that could not be read when the run began need not be there now.
     """
-    rows = [row for split in ("train", "val") for row in manifest.rows(split)]
+    known = manifest.fingerprints or [""] * len(manifest)
+    rows = [row for split in ("train", "val") for row in manifest.rows(split) if known[row]]
     now = fingerprints([manifest.path_of(row) for row in rows])
     changed = [
         row for row, found in zip(rows, now, strict=True) if not manifest.is_unchanged(row, found)

@@ -211,11 +211,11 @@ def _loaders(
     if known:
         look = next(iter(known.values())).sampling
         judging = load("val", teachers=known, sampling=look)
-    # Under fake quantisation the backbone is rounded too, by ranges that move.
-    if not (isinstance(student, FramesRecognizer) and student.frozen_backbone) or recipe.train.qat:
+    if not _has_fixed_features(student, recipe):
         return Loaders(load("train", augment=True, teachers=known), load("val"), judging)
 
     def features(split: str) -> Reader:
+        assert isinstance(student, FramesRecognizer)
         found = precompute(student, load(split), load.processes, skipped)
         return FeatureReader(found, load.manifest)
 
@@ -224,6 +224,12 @@ def _loaders(
         return Loaders(load("train", augment=True, teachers=known), val, judging)
     reporter.note("the backbone is frozen: its features are computed once")
     return Loaders(load("train", augment=True, reader=features("train")), val, None)
+
+
+def _has_fixed_features(student: Recognizer, recipe: Recipe) -> bool:
+    """Whether the backbone never changes; rounded to 8 bits in training, its ranges move."""
+    frozen = isinstance(student, FramesRecognizer) and student.frozen_backbone
+    return frozen and not recipe.train.qat
 
 
 def _class_weights(recipe: Recipe, manifest: Manifest, device: torch.device) -> Tensor | None:

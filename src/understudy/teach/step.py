@@ -44,7 +44,7 @@ class Step:
         """Step with what was collected; gives the number of steps, 0 where no clip was."""
         own, self._clips = self._clips, 0
         clips = self._processes.add_gradients(
-            self._parameters, torch.tensor(float(own), device=self._device.torch)
+            self._parameters, torch.full((), float(own), device=self._device.torch)
         )
         if not own and not clips:  # asked of the device only where this process had none
             self._optimizer.zero_grad()

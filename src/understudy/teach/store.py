@@ -1,7 +1,7 @@
 """The store of teachers' outputs on disk: by clip and view, in shards that never change.
 
-    teacher-store/KEY/what.json                 all that an output depends on, for people
-    teacher-store/KEY/HASH.safetensors          a shard: ids (N, 16), logits (N, K), embedding (N, E)
+    teacher-store/KEY/what.json          all that an output depends on, for people
+    teacher-store/KEY/HASH.safetensors   a shard: ids (N, 16), logits (N, K), embedding (N, E)
 
 KEY names the teacher's weights, what it does to pixels, how it looks at clips and the augmentation;
 an id names the bytes of a clip, its times and the view. So no output can be taken for that of other

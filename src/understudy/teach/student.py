@@ -1,4 +1,4 @@
-"""The student before its first step: built for the teacher's space, with random or other weights."""
+"""The student before its first step: in a teacher's space, with random or other weights."""
 
 from __future__ import annotations
 

@@ -6,20 +6,21 @@ student sees. One output per clip, augmented afterwards, would teach the wrong t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from understudy.data.manifest import Manifest
 from understudy.data.reader import draws_pixels
 from understudy.recipe import Data
 from understudy.teach.store import Store, store_key
 from understudy.teach.teachers import FrozenTeacher
-from understudy.types import Batch, Output, Sampling
+from understudy.types import Batch, Output, Sampling, Unanswered
 
 RESIZE = "short side bilinear antialiased, then a window or the centre"
 
@@ -66,11 +67,10 @@ class Targets:
         asked = batch.unanswered.get(self.name)
         if asked is None:
             return batch.taught[self.name]
-        full = asked.full and self.teacher.recognizer.clip_frames is None
         with torch.inference_mode(), self._computing():
-            output = self.teacher.recognizer(asked.frames, None if full else asked.lengths)
-        # Clones, for what was made in inference mode cannot take part in learning.
-        given = Output(*(tensor.float().clone() for tensor in output))
+            parts = [self._ask(*part) for part in _parts(asked)]
+        # Joined outside of inference mode, for what was made in it cannot take part in learning.
+        given = Output(*(torch.cat(tensors).float() for tensors in zip(*parts, strict=True)))
         store = self.known.store(batch.view)
         if store is not None:
             keys = [self.known.manifest.key_of(row) for row in asked.rows]
@@ -82,11 +82,31 @@ class Targets:
             tensor[asked.place] = part
         return whole
 
+    def _ask(self, frames: Tensor, lengths: Tensor, full: bool) -> Output:
+        teacher = self.teacher.recognizer
+        # One that needs a number of frames stretches shorter clips by their lengths.
+        whole = full and teacher.clip_frames in (None, frames.shape[1])
+        return teacher(frames, None if whole else lengths)
+
     def flush(self) -> None:
         """Write what is new."""
         for store in (self.known.plain, self.known.drawn):
             if store is not None:
                 store.flush()
+
+
+def _parts(asked: Unanswered) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """Frames, lengths and whether all are full: of clips one by one on a CPU, else of all at once.
+
+    What a network says of a clip depends in its last bits on what is computed beside it, and
+    training amplifies last bits. Clip by clip, a store gives the same weights in whatever order it
+    was filled; a CPU loses little by it, unless clips are single pictures.
+    """
+    if asked.frames.device.type != "cpu" or asked.frames.shape[1] == 1:
+        yield asked.frames, asked.lengths, asked.full
+        return
+    for frames, length in zip(asked.frames, asked.lengths, strict=True):
+        yield frames[None, : int(length)], length[None], True
 
 
 def open_known(

@@ -56,9 +56,10 @@ def train(recipe: Recipe, path: str | Path, *, reporter: Reporter | None = None)
     recipe, path = _anchored(recipe), Path(path)
     device = Device(recipe.train, path)
     processes = Processes(device.torch)
+    reporter = _of_first(processes, reporter)
     with ExitStack() as held:
         processes.first(lambda: held.enter_context(new_run(path, recipe)))
-        return _begin(Run(path), recipe, device, processes, reporter or Quiet())
+        return _begin(Run(path), recipe, device, processes, reporter)
 
 
 def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
@@ -67,12 +68,14 @@ def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
     Raises UserError where that cannot be done, and where clips are gone or have changed.
     """
     run = open_run(path)
-    recipe, reporter = run.recipe, reporter or Quiet()
+    recipe = run.recipe
     device = Device(recipe.train, run.path)
     processes = Processes(device.torch)
+    reporter = _of_first(processes, reporter)
     with ExitStack() as held:
         processes.first(lambda: held.enter_context(writing(run.path)))
         if not can_resume(run):
+            _refuse_without_state(run)
             return _begin(run, recipe, device, processes, reporter)  # stopped in its first epoch
         processes.first(lambda: check_clips(run.manifest))
         setup = prepare(recipe, run, device, processes, reporter)
@@ -82,6 +85,20 @@ def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
             Skipped(entry["row"], entry["path"], entry["reason"]) for entry in progress.skipped
         )
         return _learn(run, setup, progress, reporter)
+
+
+def _of_first(processes: Processes, reporter: Reporter | None) -> Reporter:
+    """One process shows how training goes on; the others would say the same."""
+    return reporter if reporter is not None and processes.is_first else Quiet()
+
+
+def _refuse_without_state(run: Run) -> None:
+    """A run that was stopped in its first epoch may begin again; one that got further may not."""
+    if len(run.history) > 1 or run.checkpoint_path("final").exists():
+        raise UserError(
+            f"The folder resume/ of {run.path} is gone, so training cannot go on. The checkpoints "
+            "can still be used; to train again, name another folder with --out."
+        )
 
 
 def _anchored(recipe: Recipe) -> Recipe:
@@ -134,7 +151,7 @@ def _own_clips(run: Run, recipe: Recipe, reporter: Reporter) -> None:
         data.manifest,
         allow_shared_groups=data.allow_shared_groups,
         seed=data.split_seed,
-        progress=reporter.note,
+        progress=reporter.note if _is_large(data.manifest) else None,
     )
     paths = [manifest.path_of(row) for row in range(len(manifest))]
     many = len(paths) > 10_000
@@ -142,6 +159,11 @@ def _own_clips(run: Run, recipe: Recipe, reporter: Reporter) -> None:
         paths, (lambda n: reporter.note(f"{n:,} of {len(paths):,} clips noted")) if many else _quiet
     )
     run.write_manifest(manifest.with_fingerprints(list(known)))
+
+
+def _is_large(manifest: str) -> bool:
+    """Whether reading this table takes long enough to say how far it is."""
+    return Path(manifest).is_file() and Path(manifest).stat().st_size > 10_000_000
 
 
 def _facts_of(judged: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -184,11 +206,10 @@ def _epoch(setup: Setup, epoch: int, steps: int, reporter: Reporter) -> tuple[di
     total_steps = train.epochs * math.ceil(len(_batches(setup)) / train.accumulate)
     sums = EpochSums(setup.device)
     step = Step(learner, setup.optimizer, setup.device, processes, train)
-    skipped: list[Skipped] = []
     lr = train.lr
     try:
         for number, batch in enumerate(setup.loaders.train, start=1):
-            skipped += batch.skipped
+            setup.skipped.add(batch.skipped)
             if not _too_small(batch):
                 moved = batch.to(setup.device.torch)
                 with setup.device.autocast():
@@ -207,7 +228,7 @@ def _epoch(setup: Setup, epoch: int, steps: int, reporter: Reporter) -> tuple[di
         for targets in setup.teachers.values():
             targets.flush()
     sums.refuse_nan(epoch, train)
-    setup.skipped.add(processes.gather(skipped))
+    setup.skipped.add(processes.gather(setup.skipped))
     means, clips = sums.means(processes)
     if not clips:
         raise UserError(_nothing_learned(train))

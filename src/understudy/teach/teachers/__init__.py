@@ -65,11 +65,11 @@ def create_teacher(
 
 def frozen(recognizer: Recognizer, sampling: Sampling, facts: dict[str, Any]) -> FrozenTeacher:
     """Try a teacher on a clip of the kind that it will see, and note who it is."""
-    frames = recognizer.clip_frames or sampling.frames
-    pixels = torch.zeros(1, frames, 3, sampling.size, sampling.size, dtype=torch.uint8)
+    frames, side = sampling.frames, sampling.size
+    pixels = torch.zeros(1, frames, 3, side, side, dtype=torch.uint8)
     try:
         with torch.inference_mode():
-            embedding = recognizer.eval()(pixels, torch.tensor([min(frames, sampling.frames)]))[1]
+            embedding = recognizer.eval()(pixels, torch.tensor([frames])).embedding
     except (UserError, RuntimeError, ValueError, AssertionError) as error:
         raise UserError(
             f"The teacher {facts['name']} cannot look at clips of {sampling.frames} frames of "
