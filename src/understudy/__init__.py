@@ -131,7 +131,7 @@ def evaluate(
     from understudy.judge.evaluate import evaluate
     from understudy.perform.loading import device_for, open_place
 
-    opened = open_place(_place(source))
+    opened = open_place(source)
     return evaluate(
         opened,
         manifest=data,
@@ -157,9 +157,10 @@ def predict(
     A file that cannot be read has an `error` in the place of segments. Raises UserError for a
     source that cannot be loaded.
     """
+    from understudy.perform.loading import load
     from understudy.perform.predict import predict
 
-    classifier = load(_place(source), device=device, threads=threads, checkpoint=checkpoint)
+    classifier = load(source, device=device, threads=threads, checkpoint=checkpoint)
     return list(predict(classifier, files))
 
 
@@ -184,18 +185,14 @@ def export(
     """
     from pathlib import Path
 
-    from understudy.run import open_run
+    from understudy.run import Run, open_run
     from understudy.ship import export_run
 
-    run = open_run(_place(source))
+    run = source if isinstance(source, Run) else open_run(source)
     target = None if out is None else Path(out)
     return export_run(
         run, format, out=target, checkpoint=checkpoint, int8=int8, overwrite=overwrite
     )
-
-
-def _place(source: str | Path | Run | Artifact) -> str | Path:
-    return getattr(source, "path", source)
 
 
 def __getattr__(name: str) -> Any:

@@ -33,7 +33,7 @@ def quoted(path: Path) -> str:
 
 
 def say_unfinished(source: Run | Artifact) -> None:
-    """Say it where training of a run, or of the run of an artifact, has not come to its end."""
+    """Print a sentence where training of a run, or of an artifact's run, is not finished."""
     from understudy.run import Run
     from understudy.run.unfinished import unfinished_note
 

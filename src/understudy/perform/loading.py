@@ -17,7 +17,7 @@ HUB = "hub:"
 
 
 def load(
-    place: str | Path,
+    place: str | Path | Run | Artifact,
     *,
     device: str = "cpu",
     threads: int | None = None,
@@ -25,8 +25,8 @@ def load(
 ) -> RunClassifier | ArtifactRecognizer:
     """A run or an artifact, ready to be called and stepped; see `Classifier`.
 
-    place: a run directory, a directory of an exported artifact, or `hub:OWNER/NAME` (with
-    `/FORMAT` for one format of several), which is fetched first.
+    place: a run directory, a directory of an exported artifact, what was opened of either, or
+    `hub:OWNER/NAME` (with `/FORMAT` for one format of several), which is fetched first.
     device: where a run computes: cpu, cuda, cuda:1, mps, or auto for the fastest that is there.
     threads: of the CPU that a call may use; None: as many as there are.
     checkpoint: of a run: best, final or epoch_010.
@@ -37,17 +37,17 @@ def load(
     return source.classifier(checkpoint, device=device_for(source, device), threads=threads)
 
 
-def open_place(place: str | Path) -> Run | Artifact:
+def open_place(place: str | Path | Run | Artifact) -> Run | Artifact:
     """The run or the artifact that a user names; a model of the hub is fetched first.
 
     Raises UserError where there is neither, and for an artifact that is damaged.
     """
     from understudy.ship.artifact import open_source
 
-    if str(place).startswith(HUB):
+    if isinstance(place, str) and place.startswith(HUB):
         from understudy.ship.hub import fetch_from_hub
 
-        place = fetch_from_hub(str(place).removeprefix(HUB))
+        place = fetch_from_hub(place.removeprefix(HUB))
     return open_source(place)
 
 
