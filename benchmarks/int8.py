@@ -25,7 +25,7 @@ import torch
 from understudy.errors import UserError
 from understudy.run import Run, open_run, write_json
 from understudy.ship.bench.machine import where_and_when
-from understudy.ship.contract import build_contract, frames_taken, load_for_export
+from understudy.ship.contract import build_contract
 from understudy.ship.export import write_graphs
 from understudy.ship.formats import find_format
 from understudy.ship.int8 import schemes_of
@@ -62,12 +62,11 @@ def main() -> None:
 
 def measure(run: Run, name: str, data: str | None) -> list[dict[str, Any]]:
     """One row for each graph and each scheme, FP32 among them."""
-    format_, model = find_format(name), load_for_export(run, "best")
-    frames = frames_taken(run, model)
+    format_, classifier = find_format(name), run.classifier()
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder)
-        entries = write_graphs(format_, model, frames, draft)
-        contract = build_contract(run, model, entries, runtime=name, checkpoint="best")
+        entries = write_graphs(format_, classifier.model, classifier.clip_frames, draft)
+        contract = build_contract(classifier, entries, runtime=name)
         write_json(draft / "contract.json", contract)
         report = quantise(run, draft, manifest=data, progress=lambda line: print(f"{name} {line}"))
     about = {"run": run.name, "model": run.recipe.model.name, "format": name}

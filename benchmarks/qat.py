@@ -36,7 +36,6 @@ from understudy.judge.predictions import Predictions, read_predictions
 from understudy.recipe import dump_recipe
 from understudy.run import Run, open_run
 from understudy.ship.bench import where_and_when
-from understudy.ship.contract import load_for_export
 from understudy.ship.export import write_graphs
 from understudy.ship.formats import onnx
 from understudy.ship.graphs import graphs_of
@@ -106,10 +105,13 @@ def pool(arm: str, runs: list[Run]) -> dict[str, Pooled]:
 
 def quantised(run: Run, folder: Path) -> Recognizer:
     """The run's best checkpoint as INT8."""
-    model = load_for_export(run, "best")
+    classifier = run.classifier()
+    model = classifier.model
     [graph] = [one for one in graphs_of(model, 1) if one.kind == "clip"]
     entry = write_graphs(onnx, model, 1, folder)["clip"]
-    pictures = calibration_inputs(run, graph, entry, frames=1, clips=CALIBRATION)
+    pictures = calibration_inputs(
+        run, graph, entry, sampling=classifier.sampling, clips=CALIBRATION
+    )
     file = folder / "int8.onnx"
     static(QuantisationJob(graph, folder / entry["file"], entry, pictures, file))
     return OnnxPictures(file, model.input_size)

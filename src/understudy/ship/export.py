@@ -21,7 +21,7 @@ from understudy.ship.artifact import (
     sha256,
     size_bytes,
 )
-from understudy.ship.contract import build_contract, frames_taken, load_for_export
+from understudy.ship.contract import build_contract
 from understudy.ship.draft import draft_of, refuse_to_lose
 from understudy.ship.formats import Format, find_format
 from understudy.ship.graphs import Graph, graphs_of
@@ -76,7 +76,7 @@ def export_run(
     """Export a run, check the export against it on real clips and on a stream, and time both.
 
     The artifact goes to `out`, by default `exports/<format>/` in the run. The real clips come from
-    `manifest`, by default the run's own. The directory appears only when everything is done. int8:
+    `manifest`, by default from the run. The directory appears only when everything is done. int8:
     "auto", or the name of one quantisation scheme, to measure what INT8 gains and loses and to ship
     it where it pays; a format that cannot be executed here is converted without. progress: is given
     a line at each stage.
@@ -95,16 +95,17 @@ def export_run(
         from understudy.ship.int8 import schemes_of
 
         schemes_of(format, ask=int8)
-    model = load_for_export(run, checkpoint)
-    frames = frames_taken(run, model)
-    clips, source = real_clips(run, manifest, frames=frames)
+    classifier = run.classifier(checkpoint)
+    frames = classifier.clip_frames
+    clips, source = real_clips(run, manifest, sampling=classifier.sampling)
 
     with draft_of(target) as draft:
         progress(f"{format_.TITLE}: exporting")
-        entries = write_graphs(format_, model, frames, draft)
+        entries = write_graphs(format_, classifier.model, frames, draft)
         # The run again from its checkpoint, in case exporting changed the model in memory.
-        model = load_for_export(run, checkpoint)
-        contract = build_contract(run, model, entries, runtime=format, checkpoint=checkpoint)
+        classifier = run.classifier(checkpoint)
+        model = classifier.model
+        contract = build_contract(classifier, entries, runtime=format)
         write_json(draft / "contract.json", contract)
         if format_.RUNS_HERE:
             progress(f"{format_.TITLE}: comparing with the run")

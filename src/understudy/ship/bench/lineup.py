@@ -175,11 +175,14 @@ def export_peer(spec: str, model: Recognizer, format_: str, frames: int, folder:
         "runtime": format_,
         "precision": module.PRECISION,
         "run": spec,
+        "model": spec,
         "parameters": parameter_count(model),
         "classes": [],
+        "unknown_below": None,
         "batch": "any" if module.ANY_BATCH else 1,
         "graphs": write_graphs(module, model, frames, folder),
         "input": {"frames": frames, "size": model.input_size},
+        "sampling": {},
     }
     write_json(folder / "contract.json", contract)
     return Artifact(folder)

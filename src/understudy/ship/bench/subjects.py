@@ -17,7 +17,6 @@ from torch import Tensor
 from understudy.run import Run
 from understudy.ship.artifact import Artifact, load_artifact
 from understudy.ship.bench.accuracy import Accuracy, accuracy_of_artifact, accuracy_of_run
-from understudy.ship.contract import frames_taken, load_for_export
 from understudy.ship.graphs import step_graph
 from understudy.ship.macs import count_macs
 from understudy.types import Recognizer, State, StreamingRecognizer, parameter_count
@@ -61,12 +60,12 @@ class Subject:
 
 def subject_of_run(run: Run, checkpoint: str = "best") -> Subject:
     """A run's model in PyTorch, on the CPU."""
-    model = load_for_export(run, checkpoint)
+    classifier = run.classifier(checkpoint)
     return subject_of_model(
         run.name,
-        model,
-        frames=frames_taken(run, model),
-        size=run.recipe.data.size,
+        classifier.model,
+        frames=classifier.clip_frames,
+        size=classifier.input_size,
         file_bytes=run.checkpoint_path(checkpoint).stat().st_size,
         kind="run",
         source=("run", str(run.path), checkpoint),

@@ -12,17 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from understudy.judge.predictions import Predictions
 from understudy.run import Run, read_json, write_json
 from understudy.ship.artifact import sha256, size_bytes
 from understudy.ship.bench.machine import where_and_when
-from understudy.ship.clips import open_split
-from understudy.ship.contract import frames_taken, load_for_export
+from understudy.ship.clips import own_split
 from understudy.ship.formats import FORMATS, Format
 from understudy.ship.graphs import graphs_of
 from understudy.ship.int8 import Job, Scheme, Unsuitable, schemes_of
 from understudy.ship.int8.calibration import calibration_inputs
 from understudy.ship.int8.choice import FP32, choose
-from understudy.ship.int8.measure import MOST_CLIPS, Candidate, Clips, first_line, measure_graph
+from understudy.ship.int8.measure import MOST_CLIPS, Candidate, first_line, measure_graph
 
 SCRATCH = "int8.partial"
 
@@ -39,24 +39,24 @@ def quantise(
     """Choose the precision of every graph of an artifact in the making, by measurement.
 
     draft: its directory, with contract.json and FP32 files whose parity was checked. ask: "auto",
-    or the name of one scheme. manifest: by default the run's own; its training clips calibrate and
-    its validation clips judge. progress: is given one sentence for each graph. Replaces files where
-    INT8 is chosen, brings contract.json up to date, writes int8.json and gives its content. Raises
-    UserError for an unknown scheme and for clips out of reach.
+    or the name of one scheme. manifest: where the run's clips lie, if elsewhere now; its training
+    clips calibrate and its validation clips judge. progress: is given one sentence for each graph.
+    Replaces files where INT8 is chosen, brings contract.json up to date, writes int8.json and gives
+    its content. Raises UserError for an unknown scheme and for clips out of reach.
     """
     contract = read_json(draft / "contract.json")
     format_ = FORMATS[contract["runtime"]]
     schemes = schemes_of(contract["runtime"], ask)
-    model = load_for_export(run, checkpoint)
-    frames = frames_taken(run, model)
-    judging = open_split(run, manifest, frames=frames, wanted=("val",))
+    classifier = run.classifier(checkpoint)
+    look = classifier.sampling
+    judging = own_split(run, manifest, "val", sampling=look)
     scratch = draft / SCRATCH
     tables: dict[str, Any] = {}
-    clips: Clips | None = None
+    said: Predictions | None = None
     try:
-        for graph in graphs_of(model, frames):
+        for graph in graphs_of(classifier.model, look.frames):
             entry = contract["graphs"][graph.kind]
-            calibration = calibration_inputs(run, graph, entry, manifest=manifest, frames=frames)
+            calibration = calibration_inputs(run, graph, entry, manifest=manifest, sampling=look)
             folder = scratch / graph.kind
             folder.mkdir(parents=True, exist_ok=True)
             source = draft / entry["file"]
@@ -65,7 +65,7 @@ def quantise(
             for name, scheme in schemes.items():
                 job = Job(graph, source, entry, calibration, folder / _file_of(name, format_))
                 candidates.append(_candidate(format_, name, scheme, job))
-            rows, clips = measure_graph(graph.kind, candidates, judging, run.classes)
+            rows, said = measure_graph(graph.kind, candidates, judging, run.classes)
             chosen, sentence = choose(rows, ask)
             entry["precision"] = format_.PRECISION
             if chosen != FP32:
@@ -80,17 +80,17 @@ def quantise(
             progress(f"{graph.kind}: {sentence}")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    assert clips is not None, "every model has a clip graph"
+    assert said is not None, "every model has a clip graph"
     contract["precision"] = _overall(contract["graphs"])
     report = {
         "asked": ask,
         "graphs": tables,
-        "n": len(clips.rows),
+        "n": len(said),
         "most_clips": MOST_CLIPS,
         "split": judging.name,
         "split_clips": len(judging.rows),
         "manifest": str(judging.place),
-        "skipped": [clip._asdict() for clip in clips.skipped],
+        "skipped": [clip._asdict() for clip in said.skipped],
         "threads": 1,
         **where_and_when(),
     }
