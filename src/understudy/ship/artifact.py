@@ -24,7 +24,7 @@ from understudy.ship.formats import FORMATS, find_format
 from understudy.ship.recognizer import ArtifactRecognizer
 
 CONTRACT_FORMAT = "understudy-artifact"
-CONTRACT_VERSION = 3
+CONTRACT_VERSION = 2
 
 
 class ArtifactError(RuntimeError):
