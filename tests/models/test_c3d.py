@@ -231,13 +231,16 @@ def test_noise_learns_a_small_batch_by_heart(name):
     torch.manual_seed(0)
     model = create_model(name, 4, width=4, hidden_dim=32, input_size=16, dropout=0.0)
     frames, target = clips(8, 16), torch.arange(8) % 4
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for _ in range(60):
+    # At three times this rate some seeds end on a plateau, and which ones the processor decides.
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(150):  # 20 to 62 of these were needed over seeds and instruction sets
         loss = nn.functional.cross_entropy(model(frames).logits, target)
+        if loss.item() < 0.1:
+            return
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert loss.item() < 0.1
+    raise AssertionError(f"the loss is still {loss.item():.2f}")
 
 
 def test_a_split_convolution_equals_its_two_3d_convolutions():

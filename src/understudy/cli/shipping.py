@@ -25,7 +25,8 @@ def export(
         typer.Option(help="Formats: onnx, litert, coreml, executorch, or all. [default: onnx]"),
     ] = None,
     int8: Annotated[
-        str | None, typer.Option(metavar="auto|WAY", help="Quantise, where measuring says it pays.")
+        str | None,
+        typer.Option(metavar="auto|SCHEME", help="Quantise, where measuring says it pays."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="By default RUN/exports/FORMAT.")] = None,
     data: Annotated[str | None, typer.Option(help="Clips to check parity on.")] = None,
@@ -72,7 +73,7 @@ def export(
                     checkpoint=checkpoint,
                     overwrite=overwrite,
                     int8=int8,
-                    tell=say,
+                    progress=say,
                 )
             except ArtifactError as error:
                 say(f"understudy: {error}")

@@ -6,7 +6,7 @@ exports/<format>/
   contract.json   classes, which frames to take and how, what goes in and comes out, checksums
   parity.json     how far its outputs lie from those of the run, on which clips
   latency.json    how fast it is beside the run, on which machine
-  int8.json       every way of quantising that was tried, and what it cost; where it was asked for
+  int8.json       every quantisation scheme that was tried; where it was asked for
   README.md       how to call it, in four languages
   evaluations/    what it said of which clips, once it was evaluated; never published
 """
@@ -157,11 +157,11 @@ def load_artifact(path: str | Path, *, threads: int | None = None) -> ArtifactRe
     """
     artifact = open_artifact(path)
     contract = artifact.contract
-    form = find_format(contract["runtime"])
-    if not form.RUNS_HERE:
+    format_ = find_format(contract["runtime"])
+    if not format_.RUNS_HERE:
         raise UserError(
-            f"{path} was converted to {form.TITLE}, which this package does not execute: "
-            f"{form.PLATFORMS}. Load the run itself, or export it to another format."
+            f"{path} was converted to {format_.TITLE}, which this package does not execute: "
+            f"{format_.PLATFORMS}. Load the run itself, or export it to another format."
         )
     return ArtifactRecognizer(artifact.path, contract, threads)
 

@@ -14,6 +14,7 @@ from understudy.judge.show import figure
 from understudy.run import Run, read_json
 from understudy.ship.artifact import Artifact
 from understudy.ship.formats import FORMATS
+from understudy.ship.parity import explain
 from understudy.ship.templating import page_template
 
 MEASURES = {
@@ -133,8 +134,6 @@ def _described(artifact: Artifact) -> dict[str, Any]:
 
 
 def _parity(artifact: Artifact) -> str:
-    from understudy.ship.parity import explain
-
     if not (artifact.path / "parity.json").exists():
         return "not measured"
     parity = artifact.parity

@@ -20,21 +20,21 @@ def build_contract(
     Shapes are for one clip; where `batch` is "any", B clips have B times the rows. How it looks at
     clips, `sampling_of_contract` reads again.
     """
-    form, look = FORMATS[runtime], asdict(classifier.sampling)
+    format_, look = FORMATS[runtime], asdict(classifier.sampling)
     size, frames = look.pop("size"), look.pop("frames")
     return {
         "format": CONTRACT_FORMAT,
         "contract_version": CONTRACT_VERSION,
         "runtime": runtime,
-        "precision": form.PRECISION,
-        "executed": form.RUNS_HERE,
+        "precision": format_.PRECISION,
+        "executed": format_.RUNS_HERE,
         "run": classifier.name,
         "checkpoint": classifier.checkpoint,
         "model": classifier.model_name,
         "parameters": parameter_count(classifier.model),
         "classes": list(classifier.classes),
         "unknown_below": classifier.unknown_below,
-        "batch": "any" if form.ANY_BATCH else 1,
+        "batch": "any" if format_.ANY_BATCH else 1,
         "graphs": graphs,
         "input": {
             "frames": frames,
@@ -47,7 +47,7 @@ def build_contract(
         "resize": f"short side to {size} (bilinear, antialiased), centre crop",
         "normalisation": _normalisation(classifier.model),
         "versions": {
-            name: metadata.version(name) for name in ("understudy", "torch", *form.LIBRARIES)
+            name: metadata.version(name) for name in ("understudy", "torch", *format_.LIBRARIES)
         },
     }
 

@@ -1,6 +1,6 @@
 """What the ranges of activations are learned from: training clips, never those that judge.
 
-The clips that choose between ways of quantising must not have shaped any of them.
+The clips that choose between quantisation schemes must not have shaped any of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each way of quantising costs and gains: accuracy clip by clip, and time in turns.
+"""What each quantisation scheme costs and gains: accuracy clip by clip, and time in turns.
 
 FP32 and all candidates see the same clips, one by one, and take turns on one thread, so that each
 difference is one between files and not between moments.
