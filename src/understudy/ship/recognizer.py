@@ -140,8 +140,8 @@ class _Sessions(dict[str, Session]):
 
     def __missing__(self, graph: str) -> Session:
         entry = self._contract["graphs"][graph]
-        form = FORMATS[self._contract["runtime"]]
-        self[graph] = form.open_session(self._path / entry["file"], entry, self._threads)
+        format_ = FORMATS[self._contract["runtime"]]
+        self[graph] = format_.open_session(self._path / entry["file"], entry, self._threads)
         return self[graph]
 
 
