@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from small_models import OPTIONS, build, length_of
@@ -35,16 +35,6 @@ def test_attention(mask: str | None, scale: float | None) -> None:
     given = {None: None, "hide": kept, "add": noise(2, 1, 4, 5)}[mask]
     expected = F.scaled_dot_product_attention(query, key, value, given, scale=scale)
     assert_close(rewrites.attention(query, key, value, given, scale=scale), expected)
-
-
-def test_gated_recurrent_unit() -> None:
-    torch.manual_seed(0)
-    unit, tokens, hidden = nn.GRU(6, 6, batch_first=True), noise(2, 5, 6), noise(1, 2, 6)
-    weights = [weight.detach() for weight in unit.parameters()]
-    given = rewrites.gru(tokens, hidden, weights, True, 1, 0.0, False, False, True)
-    with torch.no_grad():
-        for one, other in zip(given, unit(tokens, hidden), strict=True):
-            assert_close(one, other)
 
 
 @pytest.mark.parametrize("bare", [False, True])
