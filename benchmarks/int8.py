@@ -1,10 +1,10 @@
-"""What INT8 gains and loses: every way of quantising of every format, on runs that were trained.
+"""What INT8 gains and loses: every quantisation scheme of every format, on runs that were trained.
 
     python benchmarks/int8.py RUN [RUN ...] [--formats onnx,litert,executorch] [--data MANIFEST]
 
 Each run is exported in FP32 to each format that is installed, and quantised as `understudy export
 --int8 auto` does: ranges from training clips, accuracy on validation clips beside FP32 (paired
-intervals), time on one thread with all ways in turns (95%: bootstrap over rounds, kept in pairs).
+intervals), time on one thread with all schemes in turns (95%: bootstrap over rounds, in pairs).
 Prints a Markdown table and the sentence that says what would be shipped; writes
 results/int8_<date>_<hardware>.csv, where rows of other runs and formats stay. Nothing is trained,
 and nothing is left in the runs.
@@ -25,10 +25,10 @@ import torch
 from understudy.errors import UserError
 from understudy.run import Run, open_run, write_json
 from understudy.ship.bench.machine import where_and_when
-from understudy.ship.contract import build_contract, frames_taken, load_for_export
+from understudy.ship.contract import build_contract
 from understudy.ship.export import write_graphs
 from understudy.ship.formats import find_format
-from understudy.ship.int8 import recipes_of
+from understudy.ship.int8 import schemes_of
 from understudy.ship.int8.auto import quantise
 
 COLUMNS = (
@@ -51,7 +51,7 @@ def main() -> None:
         for name in arguments.formats.split(","):
             try:
                 find_format(name)
-                recipes_of(name)
+                schemes_of(name)
             except UserError as error:
                 print(f"{name} is left out: {error}", file=sys.stderr)
                 continue
@@ -61,15 +61,14 @@ def main() -> None:
 
 
 def measure(run: Run, name: str, data: str | None) -> list[dict[str, Any]]:
-    """One row for each graph and each way, FP32 among them."""
-    form, model = find_format(name), load_for_export(run, "best")
-    frames = frames_taken(run, model)
+    """One row for each graph and each scheme, FP32 among them."""
+    format_, classifier = find_format(name), run.classifier()
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder)
-        entries = write_graphs(form, model, frames, draft)
-        contract = build_contract(run, model, entries, runtime=name, checkpoint="best")
+        entries = write_graphs(format_, classifier.model, classifier.clip_frames, draft)
+        contract = build_contract(classifier, entries, runtime=name)
         write_json(draft / "contract.json", contract)
-        report = quantise(run, draft, manifest=data, tell=lambda line: print(f"{name} {line}"))
+        report = quantise(run, draft, manifest=data, progress=lambda line: print(f"{name} {line}"))
     about = {"run": run.name, "model": run.recipe.model.name, "format": name}
     return [
         about | {"graph": kind, "shipped": row["recipe"] == table["chosen"]} | row
@@ -79,7 +78,7 @@ def measure(run: Run, name: str, data: str | None) -> list[dict[str, Any]]:
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    print("\n| run | format | graph | way | top-1 | points [95%] | time over FP32 [95%] | bytes |")
+    print("\n| run | format | graph | scheme | top-1 | points [95%] | time over FP32 | bytes |")
     print("|---|---|---|---|---|---|---|---|")
     for row in rows:
         about = f"| {row['run']} | {row['format']} | {row['graph']} | {row['recipe']} "

@@ -14,18 +14,19 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from table import Job, Pooled, parse_arguments, run_jobs, slug
-from understudy.data.loader import make_loader
 from understudy.data.sources import read_manifest
 from understudy.data.sources.table import from_table
 from understudy.data.stage import ACTIONS, MIRRORED_PAIRS, film_stage
 from understudy.errors import UserError
-from understudy.judge.evaluate import evaluate_run, evaluation_path, predict_loader
+from understudy.judge.collect import predict_loader, split_loader
+from understudy.judge.leaks import leaks
 from understudy.judge.predictions import Predictions, read_predictions
 from understudy.recipe import load_recipe
 from understudy.run import open_run
@@ -101,22 +102,20 @@ def job(stage: Path, out: Path, arm: str, seed: int) -> Job:
 
 
 def predict(job: Job, manifest: Path, frames: int) -> Predictions:
-    """What a run says of the test split of a manifest, `frames` frames of each row at most."""
+    """What a run says of the test split of a manifest, `frames` frames of each row at most.
+
+    Evaluation would show it as many as it learned from; here every arm is shown as many as another.
+    """
     run = open_run(job.path)
-    if frames == run.recipe.data.frames:
-        place = evaluation_path(run, manifest=str(manifest)) / "predictions.parquet"
-        if not place.exists():
-            warnings = evaluate_run(run, manifest=str(manifest))["warnings"]
-            if any("too good" in warning for warning in warnings):
-                raise UserError(f"{job.path.name}: {warnings}")
-        return read_predictions(place)
     place = run.path / "evaluations" / f"{manifest.stem}-{frames}.parquet"
     if not place.exists():
-        clips, config = from_table(manifest), run.recipe.data.model_copy(update={"frames": frames})
-        loader = make_loader(clips, config, clips.rows("test"), batch_size=32)
-        model = run.load_model()
+        clips, classifier = from_table(manifest), run.classifier()
+        if found := leaks(run.manifest, clips, clips.rows("test")):
+            raise UserError(f"{job.path.name}: {found[0]}")
+        look = replace(classifier.sampling, frames=frames)
+        loader = split_loader(clips, "test", look, data=run.recipe.data)
         place.parent.mkdir(exist_ok=True)
-        predict_loader(model, loader, clips, "test", classes=run.classes).write(place)
+        predict_loader(classifier, loader, clips, "test", classes=run.classes).write(place)
     return read_predictions(place)
 
 

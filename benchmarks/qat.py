@@ -6,9 +6,9 @@ FOLDER is that of sign_digits.py: ten hand signs of 218 people, no person in two
 student of 64 pixels learns from a teacher and then goes on in two ways, from its best epoch, with
 the same clips, teacher, learning rate and number of epochs: `understudy train --qat` (qat), and the
 same with `train.qat=false` (longer), so that what more training gives is not taken for what the
-rounding gives. Each is exported to ONNX and quantised as `understudy export --int8` does in its
-static ways, its ranges from 96 training pictures by extremes and by percentile. Prints a Markdown
-table and writes results/qat_<date>.csv. Runs that are there are kept.
+rounding gives. Each is exported to ONNX and quantised as by `understudy export --int8 "static
+min-max"`, its ranges from 96 training pictures. Prints a Markdown table and writes
+results/qat_<date>.csv. Runs that are there are kept.
 """
 
 from __future__ import annotations
@@ -36,17 +36,16 @@ from understudy.judge.predictions import Predictions, read_predictions
 from understudy.recipe import dump_recipe
 from understudy.run import Run, open_run
 from understudy.ship.bench import where_and_when
-from understudy.ship.contract import load_for_export
 from understudy.ship.export import write_graphs
 from understudy.ship.formats import onnx
 from understudy.ship.graphs import graphs_of
+from understudy.ship.int8 import Job as QuantisationJob
 from understudy.ship.int8.calibration import calibration_inputs
-from understudy.ship.int8.onnx import RECIPES
+from understudy.ship.int8.onnx import static
 from understudy.teach.qat import qat_recipe
 from understudy.types import Output, Recognizer
 
 MODEL, PIXELS, CALIBRATION = "mobilevit-xxs", 64, 96
-RANGES = ("min-max", "percentile")
 FURTHER = {"longer": "train.qat=false", "qat": "train.qat=true"}
 
 
@@ -72,11 +71,10 @@ def main() -> None:
         print(f"quantising: {arm}", file=sys.stderr, flush=True)
         pooled |= pool(arm, [open_run(job.path) for job in runs])
     print("\n".join(write_table(pooled, seeds)))
-    for ranges in RANGES:
-        quantised = {arm: pooled[f"{arm}, INT8 {ranges}"] for arm in jobs}
-        for arm in ("as trained", "longer"):
-            value, low, high = difference(quantised["qat"], quantised[arm])
-            print(f"INT8 {ranges}: qat minus {arm} {value:+.3f} [{low:+.3f}, {high:+.3f}]")
+    quantised = {arm: pooled[f"{arm}, INT8"] for arm in jobs}
+    for arm in ("as trained", "longer"):
+        value, low, high = difference(quantised["qat"], quantised[arm])
+        print(f"INT8: qat minus {arm} {value:+.3f} [{low:+.3f}, {high:+.3f}]")
 
 
 def small(job: Job) -> Job:
@@ -92,32 +90,31 @@ def further(job: Job, arm: str, change: str) -> Job:
 
 
 def pool(arm: str, runs: list[Run]) -> dict[str, Pooled]:
-    """An arm as float and as INT8 by each way to choose ranges: the test clips, seeds stacked."""
+    """An arm as float and as INT8: the test clips, seeds stacked."""
     found: dict[str, list[Predictions]] = {}
     for run in runs:
         found.setdefault(f"{arm}, float", []).append(read_predictions(run.predictions_path))
         with tempfile.TemporaryDirectory() as folder:
-            for ranges, model in quantised(run, Path(folder)).items():
-                name = f"{arm}, INT8 {ranges}"
-                found.setdefault(name, []).append(predict_own_split(run, model, "test"))
+            model = quantised(run, Path(folder))
+            found.setdefault(f"{arm}, INT8", []).append(predict_own_split(run, model, "test"))
     return {
         name: Pooled(name, np.stack([one.correct for one in seeds]), seeds[0].group)
         for name, seeds in found.items()
     }
 
 
-def quantised(run: Run, folder: Path) -> dict[str, Recognizer]:
-    """The run's best checkpoint as INT8, once for each way to choose ranges."""
-    model = load_for_export(run, "best")
+def quantised(run: Run, folder: Path) -> Recognizer:
+    """The run's best checkpoint as INT8."""
+    classifier = run.classifier()
+    model = classifier.model
     [graph] = [one for one in graphs_of(model, 1) if one.kind == "clip"]
     entry = write_graphs(onnx, model, 1, folder)["clip"]
-    pictures = calibration_inputs(run, graph, entry, frames=1, clips=CALIBRATION)
-    found: dict[str, Recognizer] = {}
-    for ranges in RANGES:
-        file = folder / f"{ranges}.onnx"
-        RECIPES[f"static {ranges}"](graph, folder / entry["file"], entry, pictures, file)
-        found[ranges] = OnnxPictures(file, model.input_size)
-    return found
+    pictures = calibration_inputs(
+        run, graph, entry, sampling=classifier.sampling, clips=CALIBRATION
+    )
+    file = folder / "int8.onnx"
+    static(QuantisationJob(graph, folder / entry["file"], entry, pictures, file))
+    return OnnxPictures(file, model.input_size)
 
 
 class OnnxPictures(Recognizer):

@@ -8,7 +8,7 @@ students, which read one new frame of a stream. Weights are random: time does no
 All take turns, so that a machine that slows down slows all of them. Ratios are to the exported
 tower; those of a step, also to the same student's clip graph. 95% intervals: bootstrap over rounds,
 kept in pairs. Writes results/shipping_<date>_<hardware>.csv. --profile: instead, what each kind of
-operator takes in the students' graphs; those of a Scan are counted inside it and as `Scan`.
+operator takes in the students' graphs.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ def main() -> None:
             about = {"model": spec, "parameters": parameter_count(model)}
             for graph in graphs_of(model, FRAMES):
                 values = inputs_of(graph)
-                exported, notes = export(graph, Path(folder) / f"{len(rows)}.onnx", values)
-                print(spec, graph.kind, notes, file=sys.stderr)
-                rows.append(about | {"graph": graph.kind, "runtime": "onnx"} | notes)
+                exported, facts = export(graph, Path(folder) / f"{len(rows)}.onnx", values)
+                print(spec, graph.kind, facts, file=sys.stderr)
+                rows.append(about | {"graph": graph.kind, "runtime": "onnx"} | facts)
                 rows.append(about | {"graph": graph.kind, "runtime": "torch"})
                 calls += [exported, partial(graph.module, *values)]
         with torch.inference_mode():
@@ -90,8 +90,8 @@ def main() -> None:
 
 
 def export(graph: Graph, path: Path, values: list[torch.Tensor]) -> tuple[Call, dict[str, Any]]:
-    """A call of the exported graph, whose outputs must be the model's, and the exporter's notes."""
-    notes = onnx.export(graph, path)
+    """A call of the exported graph, whose outputs must be the model's, and facts of the file."""
+    onnx.export(graph, path)
     entry = {
         side: [spec.to_json() for spec in specs]
         for side, specs in (("inputs", graph.inputs), ("outputs", graph.outputs))
@@ -106,9 +106,8 @@ def export(graph: Graph, path: Path, values: list[torch.Tensor]) -> tuple[Call, 
     )
     if difference > 1e-4:
         raise SystemExit(f"{path}: outputs differ by {difference:.2g}; its time means nothing")
-    notes = {key: notes.get(key, "") for key in ("form", "form_ratio")}
     facts = {"difference": float(f"{difference:.2g}"), "file_bytes": path.stat().st_size}
-    return partial(session, arrays), notes | facts
+    return partial(session, arrays), facts
 
 
 def profile(spec: str) -> None:

@@ -32,7 +32,6 @@ import numpy as np
 import torch
 
 from understudy.data.manifest import Manifest
-from understudy.data.sources import read_manifest
 from understudy.data.transforms import prepare
 from understudy.data.video import stream_video
 from understudy.judge.statistics import bootstrap_groups
@@ -79,17 +78,18 @@ def main() -> None:
 
 def measure(run: Run, split: str, repeats: int, steps: Sequence[float]) -> list[dict[str, Any]]:
     """Windows, then the stream at every smoothing, without and with "unknown"."""
-    manifest = read_manifest(run.data["manifest"])
+    manifest = run.manifest
     order = manifest.rows(split)
     random.Random(0).shuffle(order)
     groups = [manifest.records[row].group for row in order]
-    model = StreamModel(run)
-    threshold = unknown_threshold(run, run.load_model())
+    classifier = run.classifier()
+    model = StreamModel(classifier)
+    threshold = unknown_threshold(classifier)
     half_s = run.data["clip_seconds"] / 2
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "joined.mp4"
         scenes = join(manifest, order, repeats, film)
-        (windows,) = predict(run, [film])
+        (windows,) = predict(classifier, [film])
         found = [Scene(s.start_s or 0, s.end_s or 0, s.label) for s in windows.segments]
         rows = [row_of(run, "windows", repeats, scenes, found, groups, half_s)]
         for step in steps:

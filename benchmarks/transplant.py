@@ -24,7 +24,6 @@ import torch
 
 from table import Job, difference, parse_arguments, pool, run_jobs, slug, write_table
 from understudy.data.loader import make_loader
-from understudy.data.sources import read_manifest
 from understudy.judge.evaluate import predict_loader
 from understudy.models import create_model
 from understudy.models.c3d import C3D
@@ -133,7 +132,7 @@ def before_training(one: Job) -> float:
     """Validation accuracy of the weights that a run began with."""
     run = open_run(one.path)
     recipe = run.recipe
-    manifest = read_manifest(run.data["manifest"])
+    manifest = run.manifest
     torch.manual_seed(recipe.train.seed)
     model = create_model(recipe.model.name, len(run.classes), **run.data["model_options"])
     if recipe.model.start is not None:

@@ -132,9 +132,14 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
         "bench": ["bench", run, "--rounds", "3", "--csv", "tables/bench.csv"],
         "report": ["report", run],
         "resume": ["train", "--resume", run],
-        "stream": ["predict", run, "--stream", one, "--smoothing", "0"],
-        "stream json": ["predict", run, "--stream", one, "--json"],
-        "stream export": ["predict", f"{run}/exports/onnx", "--stream", one, "--json"],
+        "stream": ["stream", run, one, "--smoothing", "0"],
+        "stream json": ["stream", run, one, "--json"],
+        "stream export": ["stream", f"{run}/exports/onnx", one, "--json"],
+        "evaluate export": ["evaluate", f"{run}/exports/onnx", "--json"],
+        "compare": ["compare", run, f"{run}/exports/onnx"],
+        "compare json": ["compare", run, f"{run}/exports/onnx", "--json"],
+        "report export": ["report", f"{run}/exports/onnx", "--out", "pages/export.html"],
+        "cache": ["cache"],
     }
     with pytest.MonkeyPatch.context() as patch:
         # Peak memory takes a process for each subject; the tests of bench start them.
@@ -235,6 +240,54 @@ def test_a_stream_by_the_export_is_that_by_the_run(job: Job) -> None:
     entries = [json.loads(line) for line in said.out.splitlines()]
     assert [entry["event"] for entry in entries if entry["event"] != "stretch"][-1] == "summary"
     assert entries[-1]["frames"] == 2
+
+
+def test_an_export_is_evaluated_and_compared_as_its_run_is(job: Job) -> None:
+    run, export = (json.loads(job.said[name].out) for name in ("evaluate json", "evaluate export"))
+    assert (export["n"], export["top1"]["value"]) == (run["n"], run["top1"]["value"])
+    said = job.said["compare"]
+    assert said.code == 0, said.err
+    first, one, other, difference, verdict, *_ = said.out.splitlines()
+    assert first == "top-1 accuracy on split test"
+    assert re.match(r"  runs/my small +(0\.9\d\d|1\.000) \[", one)
+    assert other.startswith("  runs/my small/exports/onnx  ")
+    assert re.match(r"difference [+-]0\.000 \[-0\.\d{3}, \+0\.\d{3}\], n = 20 clips", difference)
+    assert re.search(r"of 10 groups, p = 1\.000$", difference)
+    assert verdict.startswith("No difference is shown: runs/my small may be up to")
+    content = json.loads(job.said["compare json"].out)
+    assert (content["difference"], content["n"], content["split"]) == (0, 20, "test")
+    assert content["a"]["source"] == "runs/my small"
+
+
+def test_the_page_of_an_export_is_that_of_its_run(job: Job) -> None:
+    said = job.said["report export"]
+    assert said.out.strip() == "pages/export.html", said.err
+    page = (job.folder / "pages" / "export.html").read_text(encoding="utf-8")
+    assert "run report" in page
+    assert "my small" in page
+
+
+def test_where_no_teacher_taught_nothing_is_kept(job: Job) -> None:
+    assert job.said["cache"].out.startswith("No teacher's outputs are kept in runs/teacher-store")
+
+
+def test_what_is_published_is_fetched_and_has_a_page(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNDERSTUDY_HUB", str(tmp_path))
+    said = understudy(job.folder, "push", "runs/my small", "lab/small")
+    assert (said.code, said.out.strip()) == (0, str(tmp_path / "lab/small")), said.err
+    said = understudy(job.folder, "pull", "hub:lab/small")
+    assert said.code == 0, said.err
+    assert str(tmp_path / "lab" / "small" / "onnx") in said.out
+    assert "2 classes: amber, blue" in said.out
+    said = understudy(job.folder, "predict", "hub:lab/small", f"{CLIPS}/amber/p00_amber.mp4")
+    assert re.search(r"0\.0-1\.0 s  amber  [01]\.\d\d$", said.out.strip())
+    said = understudy(job.folder, "report", "hub:lab/small", "--out", "pages/alone.html")
+    page = (job.folder / said.out.strip()).read_text(encoding="utf-8")
+    for part in ("does not lie in the run", "amber, blue", "Not evaluated yet", "clip.onnx"):
+        assert part in page or part == "clip.onnx", part
+    assert "100% of" in page, "parity, as it was measured"
 
 
 def test_export_tells_its_parity_and_bench_times_both(job: Job) -> None:
@@ -339,8 +392,7 @@ def workshop(job: Job) -> Path:
         shutil.copytree(run, folder / "runs" / name)
     spoil = folder / "runs"
     shutil.copytree(run, spoil / "no clips", ignore=shutil.ignore_patterns("unknown.json"))
-    data = spoil / "no clips" / "data.json"
-    data.write_text(data.read_text().replace("clips.csv", "nowhere/gone.csv"))
+    (spoil / "no clips" / "manifest.parquet").unlink()
     shutil.copy(spoil / "average/checkpoints/best.safetensors", spoil / "other/checkpoints")
     for file in ("cut/checkpoints/best.safetensors", "half state/resume/state.safetensors"):
         (spoil / file).write_bytes((spoil / file).read_bytes()[:1000])
@@ -363,32 +415,41 @@ MISTAKES = [
     ("predict runs/average notes.txt", "notes.txt: no readable video.*Give videos, pictures or"),
     ("predict runs/averge broken.mp4", r"no run at runs/averge\. Did you mean average\?"),
     ("predict clips broken.mp4", "clips is no run directory: it holds no recipe.yaml"),
-    ("predict runs/average", r"Give files to recognise, or --camera 0 for a camera\."),
-    ("predict runs/average broken.mp4 --unknown 0.5", "--reconnect need --stream or --camera"),
-    ("predict runs/average --stream", "--stream takes one video; given: 0. A camera: --camera 0"),
-    ("predict runs/average --stream broken.mp4 song.mp4", "takes one video; given: 2"),
-    ("predict runs/average --stream gone.mp4", "gone.mp4: there is no such file"),
-    ("predict runs/average --stream clips/blue", "clips/blue: a folder, not a video.*one video"),
-    ("predict runs/average --stream 'sky over Ö.png'", "sky over Ö.png: a picture, not a video"),
-    ("predict runs/average --stream broken.mp4", "broken.mp4: no readable video: Invalid data"),
-    ("predict runs/average --stream nothing.mp4", "nothing.mp4: the file is empty"),
-    ("predict runs/average --stream song.mp4", "song.mp4: it holds no video stream, only audio"),
-    ("predict runs/average --stream broken.mp4 --reconnect 3", "--reconnect belongs to --camera"),
-    ("predict runs/average --stream notes.txt --unknown 1", r"--unknown: 1\.0 is no threshold.*fr"),
-    ("predict runs/average --stream notes.txt --unknown=-0.1", r"--unknown: -0\.1 is no threshold"),
-    ("predict runs/average --stream notes.txt --unknown nan", "--unknown: nan is no threshold"),
-    ("predict runs/average --stream notes.txt --smoothing=-1", "--smoothing -1: give seconds, 0"),
-    ("predict runs/average --camera 0 --reconnect inf", "--reconnect inf: give seconds, 0 or"),
-    ("predict runs/average --camera 0 broken.mp4", "Give --camera 0 or a file, not both"),
-    ("predict runs/average --camera 97", r"There is no camera 97\. (This machine|Cameras here)"),
-    ("predict runs/average --camera x", "--camera x: give a number such as 0, a device such as"),
-    ("predict runs/average --camera song.mp4", "song.mp4 is a file, no camera.*--stream song.mp4"),
-    ("predict runs/average --camera lavfi:nosuch", "Camera lavfi:nosuch: .*"),
-    ("predict 'runs/my small/exports/onnx' --stream broken.mp4", "broken.mp4: no readable video"),
-    ("predict runs/averge --stream broken.mp4", r"no run at runs/averge\. Did you mean average\?"),
+    ("predict runs/average", "Give files to recognise.*A camera: understudy stream RUN --camera 0"),
+    ("predict runs/average broken.mp4 --unknown 0.5", "No such option: --unknown"),
     (
-        f"predict 'runs/no clips' --stream {CLIPS}/blue/p01_blue.mp4",
-        r"set by the run's validation clips.*no manifest .*gone\.csv.*instead: --unknown 0\.5",
+        "predict runs/average --stream 'a b.mp4' --unknown 0.5",
+        "is called stream now: understudy stream runs/average 'a b.mp4' --unknown 0.5",
+    ),
+    (
+        "predict runs/average --camera=0",
+        "--camera is called stream now: understudy stream runs/average --camera=0",
+    ),
+    ("load hub:a/b", "load is called pull now: understudy pull hub:a/b"),
+    ("stream runs/average", "Give a video to read, or --camera 0 for a camera"),
+    ("stream runs/average broken.mp4 song.mp4", "Got unexpected extra argument"),
+    ("stream runs/average gone.mp4", "gone.mp4: there is no such file"),
+    ("stream runs/average clips/blue", "clips/blue: a folder, not a video.*one video"),
+    ("stream runs/average 'sky over Ö.png'", "sky over Ö.png: a picture, not a video"),
+    ("stream runs/average broken.mp4", "broken.mp4: no readable video: Invalid data"),
+    ("stream runs/average nothing.mp4", "nothing.mp4: the file is empty"),
+    ("stream runs/average song.mp4", "song.mp4: it holds no video stream, only audio"),
+    ("stream runs/average broken.mp4 --reconnect 3", "--reconnect belongs to --camera"),
+    ("stream runs/average notes.txt --unknown 1", r"--unknown: 1\.0 is no threshold.*fr"),
+    ("stream runs/average notes.txt --unknown=-0.1", r"--unknown: -0\.1 is no threshold"),
+    ("stream runs/average notes.txt --unknown nan", "--unknown: nan is no threshold"),
+    ("stream runs/average notes.txt --smoothing=-1", "--smoothing -1: give seconds, 0"),
+    ("stream runs/average --camera 0 --reconnect inf", "--reconnect inf: give seconds, 0 or"),
+    ("stream runs/average --camera 0 broken.mp4", "Give --camera 0 or a file, not both"),
+    ("stream runs/average --camera 97", r"There is no camera 97\. (This machine|Cameras here)"),
+    ("stream runs/average --camera x", "--camera x: give a number such as 0, a device such as"),
+    ("stream runs/average --camera song.mp4", "song.mp4 is a file, no camera.*stream RUN song.mp4"),
+    ("stream runs/average --camera lavfi:nosuch", "Camera lavfi:nosuch: .*"),
+    ("stream 'runs/my small/exports/onnx' broken.mp4", "broken.mp4: no readable video"),
+    ("stream runs/averge broken.mp4", r"no run at runs/averge\. Did you mean average\?"),
+    (
+        f"stream 'runs/no clips' {CLIPS}/blue/p01_blue.mp4",
+        r"set by the run's validation clips.*manifest\.parquet is missing.*instead: --unknown 0\.5",
     ),
     ("predict runs/average broken.mp4 --checkpoint last", "no checkpoint last. There: best, final"),
     ("evaluate nowhere", "There is no run at nowhere.*understudy train"),
@@ -397,10 +458,18 @@ MISTAKES = [
     ("evaluate runs/average --data notes.txt", "notes.txt: a manifest is a .csv or .parquet"),
     (
         "evaluate runs/average --data unknown.csv",
-        r"labels that the run does not know: azure\..*classes: amber, blue\. Rename the labels",
+        r"labels that the model does not know: azure\..*classes: amber, blue\. Rename the labels",
     ),
-    ("evaluate runs/average --data gone.csv", r"None of 20 could be read, \d+-gone.mp4: .*No such"),
-    ("evaluate 'runs/my small/exports/onnx'", "It is an export; name the run that it was made"),
+    ("evaluate runs/average --data gone.csv", r"None of the 20 clips .*\d+-gone.mp4: .*No such"),
+    ("evaluate 'runs/my small/exports/onnx' --checkpoint final", "holds no other: final cannot be"),
+    ("evaluate 'runs/my small/exports/onnx' --device cuda", "no device cuda that PyTorch can use"),
+    ("evaluate runs/average --device gpu", r"There is no device gpu\. Give cpu, cuda, cuda:1, mps"),
+    ("compare runs/average runs/nowhere", "There is no run at runs/nowhere"),
+    ("compare runs/average 'runs/my small' --split tset", "no clips in split 'tset'"),
+    ("push runs/average lab", "lab is no name of a model: give OWNER/NAME"),
+    ("push runs/average lab/small", "has no export to publish.*understudy export runs/average"),
+    ("bench runs/average --device cuda", "bench has no --device cuda: .*run on the CPU here"),
+    ("cache runs/nowhere", "There is no folder runs/nowhere"),
     ("evaluate runs/other", "best.safetensors is a checkpoint of another model: temporal.* more"),
     ("evaluate runs/cut", "cut/checkpoints/best.safetensors is not a readable safetensors file"),
     ("evaluate 'runs/no recipe'", "no recipe is no run directory"),
@@ -579,9 +648,19 @@ def test_an_interrupted_run_is_resumed_by_the_command_it_names(
     assert said.code == 130
     [command] = re.findall(r"Go on with: understudy (.*)", said.err)
     assert "Traceback" not in said.err
+    unfinished = "Training of cut short is not finished: 2 of 6 epochs are done"
+    for words in (["evaluate"], ["compare", "runs/my small"], ["report"]):
+        said = understudy(job.folder, *words, "runs/cut short")
+        assert said.code == 0, said.err
+        shown = said.err
+        if words == ["report"]:
+            shown = (job.folder / said.out.strip()).read_text(encoding="utf-8")
+        assert unfinished in shown
+        assert "understudy train --resume" in shown
     resumed = understudy(job.folder, *shlex.split(command))
     assert resumed.code == 0, resumed.err
     assert re.findall(r"^epoch +(\d+)", resumed.err, flags=re.MULTILINE) == list("3456")
+    assert "not finished" not in understudy(job.folder, "evaluate", "runs/cut short").err
     runs = job.folder / "runs"
     whole = load_file(runs / "my small" / "checkpoints" / "final.safetensors")
     again = load_file(runs / "cut short" / "checkpoints" / "final.safetensors")
@@ -629,7 +708,10 @@ def test_help_answers_at_once_and_names_every_verb() -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent_s = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     assert spent_s < 0.5
-    verbs = "demo data train evaluate predict export bench report models doctor"
+    verbs = (
+        "demo data train evaluate compare report predict stream export bench push pull models "
+        "cache doctor"
+    )
     assert all(f" {verb} " in done.stdout for verb in verbs.split())
 
 

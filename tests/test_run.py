@@ -4,24 +4,28 @@ import json
 import os
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors import safe_open
 
+from understudy.data.fingerprint import fingerprint, fingerprints
+from understudy.data.manifest import Manifest
 from understudy.errors import UserError
 from understudy.models import create_model
 from understudy.recipe import parse_recipe
 from understudy.run import (
     create_run,
     describe_environment,
-    discard_run,
     load_weights,
+    new_run,
     open_run,
     read_json,
     save_weights,
     write_bytes,
     write_json,
 )
+from understudy.types import Record
 
 OPTIONS = {"backbone": "test_efficientnet", "embedding_dim": 32, "hidden_dim": 16, "heads": 2}
 RECIPE = parse_recipe(
@@ -76,15 +80,93 @@ def test_a_folder_that_cannot_be_written_is_found_out_at_once(tmp_path, place):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_discarded_run_takes_nothing_of_others_along(tmp_path):
-    discard_run(create_run(tmp_path / "empty", RECIPE))
-    assert not (tmp_path / "empty").exists()
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "notes.txt").write_text("keep me")
-    run = create_run(tmp_path / "mine", RECIPE)
-    write_json(run.path / "data.json", {})
-    discard_run(run)
-    assert [entry.name for entry in run.path.iterdir()] == ["notes.txt"]
+def test_a_run_that_fails_takes_nothing_of_others_along(tmp_path):
+    class BrokenError(Exception):
+        pass
+
+    def fail_in(place, *, after=lambda run: None):
+        with pytest.raises(BrokenError), new_run(place, RECIPE) as run:
+            write_json(run.path / "data.json", {})
+            after(run)
+            raise BrokenError
+
+    fail_in(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "empty").mkdir()
+    fail_in(tmp_path / "empty")
+    assert list((tmp_path / "empty").iterdir()) == []
+    # What somebody put there meanwhile stays, and so does the folder.
+    fail_in(tmp_path / "kept", after=lambda run: (run.path / "notes.txt").write_text("keep me"))
+    assert [entry.name for entry in (tmp_path / "kept").iterdir()] == ["notes.txt"]
+    # And a run in which something was learned.
+    fail_in(tmp_path / "learned", after=lambda run: write_json(run.path / "history.json", [{}]))
+    assert open_run(tmp_path / "learned").history == [{}]
+
+
+def test_a_folder_that_holds_anything_else_is_refused(tmp_path):
+    (tmp_path / "data.json").write_text("mine")
+    for make in (create_run, lambda *given: new_run(*given).__enter__()):
+        with pytest.raises(UserError, match=r"is not empty \(data\.json\) and no run.*--out"):
+            make(tmp_path, RECIPE)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data.json"]
+
+
+def test_a_run_keeps_its_clips_with_what_their_bytes_were(tmp_path):
+    (tmp_path / "clips").mkdir()
+    for name in "abc":
+        (tmp_path / "clips" / f"{name}.mp4").write_bytes(name.encode() * 100_000)
+    records = [
+        Record("clips/a.mp4", "sit", "train", "ann", 0.5, 2.0),
+        Record("clips/b.mp4", "stand", "val", "bob"),
+        Record("clips/gone.mp4", "sit", "test", "cat"),
+    ]
+    manifest = Manifest.from_records(records, tmp_path, {"note": ["x", "", "z"]})
+    paths = [manifest.path_of(row) for row in range(3)]
+    run = create_run(tmp_path / "run", RECIPE)
+    run.write_manifest(manifest.with_fingerprints(list(fingerprints(paths))))
+
+    kept = run.manifest
+    assert list(kept.records) == records
+    assert list(kept.extras["note"]) == ["x", "", "z"]
+    assert kept.path_of(0) == paths[0]
+    assert kept.id_of(0) == "clips/a.mp4#t=0.5,2"
+    assert kept.key_of(0) == f"{fingerprint(paths[0])}#t=0.5,2"
+    assert [kept.is_unchanged(row, fingerprint(paths[row])) for row in range(3)] == [True] * 3
+    paths[0].write_bytes(b"a" * 99_999)
+    paths[1].write_bytes(b"b" * 50_000 + b"x" + b"b" * 49_999)  # in the middle
+    paths[2].write_bytes(b"not there when the run began")
+    assert [kept.is_unchanged(row, fingerprint(paths[row])) for row in range(3)] == [False] * 3
+    columns = ["id", "path", "label", "split", "group", "start_s", "end_s", "note", "fingerprint"]
+    assert pq.read_table(run.path / "manifest.parquet").column_names == columns
+
+
+def test_a_fingerprint_is_of_bytes_and_not_of_names(tmp_path):
+    one, two = tmp_path / "one.jpg", tmp_path / "other.jpg"
+    one.write_bytes(b"picture")
+    two.write_bytes(b"picture")
+    assert fingerprint(one) == fingerprint(two)
+    two.write_bytes(b"Picture")
+    assert fingerprint(one) != fingerprint(two)
+    assert fingerprint(tmp_path / "none.jpg") is None
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    empty = fingerprint(folder)
+    for number in range(5):
+        (folder / f"{number}.png").write_bytes(b"x" * number)
+    known = fingerprint(folder)
+    assert known != empty
+    (folder / "3.png").rename(folder / "5.png")
+    assert fingerprint(folder) != known, "frames in another order are another clip"
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish"])
+def test_a_damaged_manifest_is_named(tmp_path, content):
+    run = create_run(tmp_path / "run", RECIPE)
+    with pytest.raises(UserError, match=r"manifest\.parquet is missing.*--data"):
+        _ = run.manifest
+    (run.path / "manifest.parquet").write_bytes(content)
+    with pytest.raises(UserError, match=r"manifest\.parquet is damaged"):
+        _ = run.manifest
 
 
 def test_a_run_that_is_not_there_names_its_neighbour(tmp_path):

@@ -1,44 +1,65 @@
 """What all stages share behaves the same for all of them."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import nn
 
-from understudy.types import Batch, Output, Record, Skipped, parameter_count
+from understudy.types import Batch, Output, Record, Skipped, Unanswered, parameter_count
 
 
-def test_a_batch_moves_whole():
-    batch = Batch(
-        frames=torch.zeros(2, 3, 3, 8, 8, dtype=torch.uint8),
+def every_tensor(content: object) -> Iterator[torch.Tensor]:
+    """All tensors of a batch, however deep."""
+    if isinstance(content, torch.Tensor):
+        yield content
+    elif isinstance(content, dict):
+        for value in content.values():
+            yield from every_tensor(value)
+    elif isinstance(content, tuple):
+        for value in content:
+            yield from every_tensor(value)
+    elif dataclasses.is_dataclass(content):
+        for field in dataclasses.fields(content):
+            yield from every_tensor(getattr(content, field.name))
+
+
+@pytest.fixture
+def batch() -> Batch:
+    frames = torch.zeros(2, 3, 3, 8, 8, dtype=torch.uint8)
+    return Batch(
+        frames=frames,
         lengths=torch.tensor([3, 1]),
         target=torch.tensor([0, 1]),
         index=torch.tensor([7, 9]),
         view=4,
         skipped=(Skipped(8, "bad.mp4", "empty"),),
-        taught=Output(torch.zeros(2, 5), torch.zeros(2, 6)),
+        taught={"a": Output(torch.zeros(2, 5), torch.zeros(2, 6))},
+        unanswered={
+            "b": Unanswered(frames[:1], torch.tensor([3]), torch.tensor([0]), (7,), full=True)
+        },
         features=torch.zeros(2, 3, 4),
     )
+
+
+def test_a_batch_moves_whole(batch):
     moved = batch.to("meta")
-    tensors = 0
+    tensors = list(every_tensor(moved))
+    assert len(tensors) == len(list(every_tensor(batch))) == 10
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
     for field in dataclasses.fields(Batch):
         before, after = getattr(batch, field.name), getattr(moved, field.name)
         assert type(after) is type(before), field.name
-        for tensor in after if isinstance(after, Output) else [after]:
-            if isinstance(tensor, torch.Tensor):
-                assert tensor.device.type == "meta", field.name
-                tensors += 1
-    assert tensors == 7
     assert (moved.view, moved.skipped, len(moved)) == (4, batch.skipped, 2)
+    assert (moved.unanswered["b"].rows, moved.unanswered["b"].full) == ((7,), True)
     assert batch.frames.device.type == "cpu", "the old batch stays where it was"
 
 
 def test_a_batch_without_teacher_or_features_moves_too():
     ones = torch.ones(1, dtype=torch.int64)
     moved = Batch(torch.zeros(1, 1, 3, 8, 8, dtype=torch.uint8), ones, ones, ones).to("meta")
-    assert moved.taught is None
-    assert moved.features is None
+    assert (moved.taught, moved.unanswered, moved.features) == ({}, {}, None)
 
 
 def test_parameters_are_counted_once_and_buffers_never():

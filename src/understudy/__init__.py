@@ -5,7 +5,7 @@
     run = understudy.train("student.yaml")                     # a Run: the directory of all results
     print(understudy.evaluate(run).metrics["top1"])            # with its interval
     artifact = understudy.export(run, "onnx")                  # kept only if it answers as the run
-    for found in understudy.predict(artifact.path, ["film.mp4"]):
+    for found in understudy.predict(artifact, ["film.mp4"]):
         print(found.path, found.segments)
 
     model = understudy.create_model("mobilevit-xxs", 15)       # an untrained recogniser
@@ -112,26 +112,38 @@ def train(
 
 
 def evaluate(
-    source: str | Path | Run,
+    source: str | Path | Run | Artifact,
     *,
     data: str | Path | None = None,
     split: str | None = None,
     checkpoint: str = "best",
     device: str = "cpu",
+    threads: int | None = None,
 ) -> Evaluation:
     """Measure a run or an artifact on clips that it has not learned from.
 
-    source: a run, or the directory of a run or an artifact.
+    source: a run or an artifact, the directory of either, or `hub:OWNER/NAME`.
     data: a manifest or a folder; by default the clips that the run owns.
     split: train, val or test; by default the one that the recipe names.
-    checkpoint, device: as in `load`.
+    checkpoint, device, threads: as in `load`.
     Raises UserError for data that do not fit the model.
     """
-    raise NotImplementedError
+    from understudy.judge.evaluate import evaluate
+    from understudy.perform.loading import device_for, open_place
+
+    opened = open_place(source)
+    return evaluate(
+        opened,
+        manifest=data,
+        split=split,
+        checkpoint=checkpoint,
+        device=device_for(opened, device),
+        threads=threads,
+    )
 
 
 def predict(
-    source: str | Path | Run,
+    source: str | Path | Run | Artifact,
     files: Iterable[str | Path],
     *,
     checkpoint: str = "best",
@@ -140,14 +152,15 @@ def predict(
 ) -> list[FilePrediction]:
     """What happens when in videos of any length, in pictures and in folders of them.
 
-    source: a run, the directory of a run or an artifact, or `hub:OWNER/NAME`.
+    source: a run or an artifact, the directory of either, or `hub:OWNER/NAME`.
     checkpoint, device, threads: as in `load`.
     A file that cannot be read has an `error` in the place of segments. Raises UserError for a
     source that cannot be loaded.
     """
+    from understudy.perform.loading import load
     from understudy.perform.predict import predict
 
-    classifier = load(_place(source), device=device, threads=threads, checkpoint=checkpoint)
+    classifier = load(source, device=device, threads=threads, checkpoint=checkpoint)
     return list(predict(classifier, files))
 
 
@@ -172,18 +185,14 @@ def export(
     """
     from pathlib import Path
 
-    from understudy.run import open_run
+    from understudy.run import Run, open_run
     from understudy.ship import export_run
 
-    run = open_run(_place(source))
+    run = source if isinstance(source, Run) else open_run(source)
     target = None if out is None else Path(out)
     return export_run(
         run, format, out=target, checkpoint=checkpoint, int8=int8, overwrite=overwrite
     )
-
-
-def _place(source: str | Path | Run) -> str | Path:
-    return getattr(source, "path", source)
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from understudy.task import Task
+
 State = tuple[Tensor, ...]
 """What a stream remembers. Each tensor is at most 4-D: mobile GPU delegates corrupt deeper ones."""
 
@@ -220,6 +222,7 @@ class Classifier(Protocol):
     """Of the run, for people."""
     model_name: str
     classes: tuple[str, ...]
+    task: Task
     sampling: Sampling
     threads: int | None
     """Of the CPU that a call may use; None: as many as there are."""

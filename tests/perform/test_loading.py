@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import understudy
 from understudy.errors import UserError
-from understudy.perform.loading import find_device, is_artifact, run_of_artifact
-from understudy.run import Run, RunClassifier
+from understudy.perform.loading import device_for, find_device, open_place
+from understudy.run import Run, RunClassifier, write_json
+from understudy.ship import Artifact, ArtifactRecognizer
+from understudy.types import Classifier, Sampling
 
 
 def test_a_run_is_loaded_with_all_that_its_use_needs(make_run: Callable[..., Run]) -> None:
@@ -37,19 +41,53 @@ def test_a_checkpoint_is_chosen(make_run: Callable[..., Run]) -> None:
         understudy.load(run.path, checkpoint="final")
 
 
+def write_artifact(folder: Path, run: str = "small") -> Path:
+    """An artifact as it lies on disk, of a file that is never opened."""
+    folder.mkdir(parents=True)
+    (folder / "clip.onnx").write_bytes(b"weights")
+    entry = {"file": "clip.onnx", "sha256": sha256(b"weights").hexdigest(), "bytes": 7}
+    look = {"method": "centre", "stride_s": None, "hold_pictures": False}
+    contract = {
+        "format": "understudy-artifact",
+        "contract_version": 2,
+        "runtime": "onnx",
+        "run": run,
+        "model": "frames-attention",
+        "checkpoint": "best",
+        "classes": ["blue", "red"],
+        "unknown_below": 0.25,
+        "graphs": {"clip": entry},
+        "input": {"frames": 4, "size": 32},
+        "sampling": look | {"clip_seconds": 1.5, "step_s": None},
+    }
+    write_json(folder / "contract.json", contract)
+    return folder
+
+
+def test_an_artifact_is_loaded_as_a_run_is(tmp_path: Path) -> None:
+    loaded: Classifier = understudy.load(write_artifact(tmp_path / "onnx"), threads=2)
+    assert isinstance(loaded, ArtifactRecognizer)
+    assert (loaded.name, loaded.model_name) == ("small", "frames-attention")
+    assert (loaded.classes, loaded.threads) == (("blue", "red"), 2)
+    assert (loaded.unknown_below, loaded.streams, loaded.stream_frames) == (0.25, False, None)
+    assert loaded.sampling == Sampling(32, 4, "centre", clip_seconds=1.5)
+
+
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"checkpoint": "final"}, "holds one checkpoint: final cannot be chosen. Name the run"),
-        ({"device": "cuda"}, "computes on the CPU here, not on cuda. Leave out the device"),
+        ({"checkpoint": "final"}, r"holds no other: final cannot be chosen\. Name the run"),
+        ({"device": "mps"}, r"computes on the CPU here, not on mps\. Leave out the device"),
     ],
 )
 def test_an_artifact_has_one_checkpoint_and_one_device(
-    tmp_path: Path, given: dict[str, str], named: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], named: str
 ) -> None:
-    (tmp_path / "contract.json").write_text("{}")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    place = write_artifact(tmp_path / "onnx")
     with pytest.raises(UserError, match=named):
-        understudy.load(tmp_path, **given)  # pyright: ignore[reportArgumentType]
+        understudy.load(place, **given)
+    assert device_for(open_place(place), "auto") == "cpu"
 
 
 def test_devices_are_those_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +97,7 @@ def test_devices_are_those_that_are_there(monkeypatch: pytest.MonkeyPatch) -> No
     for wrong in ("gpu", "cuda:x", "cpu:1", ""):
         with pytest.raises(UserError, match=f"There is no device {wrong}. Give cpu, cuda"):
             find_device(wrong)
-    with pytest.raises(UserError, match="has no device cuda that PyTorch can use. There: cpu"):
+    with pytest.raises(UserError, match=r"has no device cuda that PyTorch can use\. There: cpu"):
         find_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -68,17 +106,31 @@ def test_devices_are_those_that_are_there(monkeypatch: pytest.MonkeyPatch) -> No
         "cuda",
         "cuda:1",
     )
-    with pytest.raises(UserError, match="has no device cuda:2 that PyTorch can use. There: cpu, c"):
+    with pytest.raises(UserError, match=r"has no device cuda:2 that PyTorch can use\. There: c"):
         find_device("cuda:2")
 
 
-def test_an_artifact_knows_the_run_that_it_lies_in(make_run: Callable[..., Run]) -> None:
+def test_a_place_is_a_run_or_an_artifact(make_run: Callable[..., Run], tmp_path: Path) -> None:
     run = make_run()
-    inside, alone = run.export_path("onnx"), run.path.parent / "onnx"
-    for place in (inside, alone):
-        place.mkdir(parents=True)
-        (place / "contract.json").write_text("{}")
-        assert is_artifact(place)
-    assert run_of_artifact(inside) == run.path.resolve()
-    assert run_of_artifact(alone) is None
-    assert not is_artifact(run.path)
+    inside, alone = write_artifact(run.export_path("onnx")), write_artifact(tmp_path / "onnx")
+    assert isinstance(open_place(run.path), Run)
+    for place, of in ((inside, run), (alone, None)):
+        artifact = open_place(place)
+        assert isinstance(artifact, Artifact)
+        assert artifact.run == (None if of is None else Run(of.path.resolve()))
+    with pytest.raises(UserError, match=r"no run at .*smal\. Did you mean small"):
+        open_place(tmp_path / "smal")
+
+
+def test_the_top_of_the_package_takes_paths_and_what_was_opened(
+    make_run: Callable[..., Run], film: Callable[..., Path]
+) -> None:
+    run, path = make_run(), film("clip.mp4", 20)
+    by_path, by_run = (understudy.predict(source, [path]) for source in (str(run.path), run))
+    assert by_path == by_run
+    assert by_path[0].segments
+    assert understudy.Run is Run
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = understudy.nonsense  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(UserError, match="changes belong to a recipe that is read here"):
+        understudy.train(run.recipe, changes=["train.epochs=1"])

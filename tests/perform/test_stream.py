@@ -317,7 +317,7 @@ torch.set_num_threads(1)
 from understudy.perform.sources import FileSource
 from understudy.perform.stream import Stream, StreamModel
 from understudy.run import open_run
-from understudy.ship.bench.memory import own_peak_bytes
+from understudy.ship.bench.first_use import own_peak_bytes
 model = StreamModel(open_run(sys.argv[1]).classifier())
 stream = Stream(model, FileSource(Path(sys.argv[2]), None))
 list(stream)

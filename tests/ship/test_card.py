@@ -98,6 +98,18 @@ def test_what_is_not_known_is_said(artifact: Artifact, run: Run) -> None:
     assert "knowledge-distillation" not in alone
 
 
+def test_every_teacher_of_several_is_named(artifact: Artifact, known: Run) -> None:
+    facts = known.teacher
+    assert facts is not None
+    several = {"clip": facts, "big": facts | {"model": "ViT-L-14", "val": None}}
+    write_json(known.path / "teacher.json", {"teachers": several})
+    text = render_card([artifact], name="lab/small", run=known)
+    assert "## Teachers" in text
+    assert "- ViT-B-32, head: text prompts; accuracy on validation 0.600" in text
+    assert "- ViT-L-14, head: text prompts.\n" in text
+    assert "secret" not in text
+
+
 def test_one_picture_is_another_task_than_a_clip(artifact: Artifact, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(artifact.path, tmp_path / "picture"))
     contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))

@@ -90,6 +90,20 @@ def test_no_path_of_this_machine_is_published(
         assert str(run.path.parent) not in text, file
 
 
+def test_what_it_said_of_which_clips_stays_here(
+    artifact: Artifact, run: Run, shared: Path, tmp_path: Path
+) -> None:
+    from understudy.judge.evaluate import evaluate
+
+    own = Artifact(Path(shutil.copytree(artifact.path, tmp_path / "onnx")))
+    found = evaluate(own, manifest=run.data["manifest"])
+    assert found.path.parent == own.path / "evaluations"
+    push_to_hub(own, NAME, run=run)
+    sent = [file.name for file in (shared / NAME).rglob("*")]
+    assert "clip.onnx" in sent
+    assert not {"evaluations", "predictions.parquet", "metrics.json"} & set(sent)
+
+
 def test_damage_on_either_side_is_found(
     artifact: Artifact, run: Run, shared: Path, tmp_path: Path
 ) -> None:

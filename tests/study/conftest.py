@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made_runs import own_clips
 
+from made_runs import own_clips
 from understudy.judge.metrics import compute_metrics
 from understudy.judge.predictions import Predictions
 from understudy.recipe import parse_recipe

@@ -39,6 +39,8 @@ def test_curves_draw_every_part_of_the_loss_that_was_logged() -> None:
     assert list(alone) == ["Accuracy", "Task loss", "Learning rate"]
     taught = plots.curves([epoch(1, feature=0.1, response=4.0, contrast=1.0)])
     assert {"Feature loss", "Response loss", "Contrast loss", "Total loss"} < set(taught)
+    several = plots.curves([epoch(1, feature_clip=0.1, feature_big=0.2, response_clip=4.0)])
+    assert {"Feature loss, clip", "Feature loss, big", "Response loss, clip"} < set(several)
     assert plots.curves([]) == {}
 
 

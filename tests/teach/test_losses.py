@@ -5,12 +5,12 @@ from scipy.stats import entropy
 from torch.nn import functional as F
 
 from understudy.recipe import Distill
+from understudy.task import SINGLE_LABEL
 from understudy.teach.losses import (
     Taught,
     balanced_class_weights,
     feature_loss,
     response_loss,
-    task_loss,
     teaching_loss,
 )
 from understudy.types import Output
@@ -56,7 +56,9 @@ def test_task_loss_with_class_weights_against_numpy():
     weights = torch.tensor([1.0, 2.0, 0.5, 1.0, 3.0])
     chosen = -log_softmax(logits.numpy(), axis=1)[range(6), target.numpy()]
     expected = (chosen * weights[target].numpy()).sum() / weights[target].sum()
-    assert task_loss(logits, target, weights).item() == pytest.approx(float(expected), rel=1e-5)
+    assert SINGLE_LABEL.loss(logits, target, weights).item() == pytest.approx(
+        float(expected), rel=1e-5
+    )
 
 
 def test_total_is_the_weighted_sum_and_unused_parts_are_absent():

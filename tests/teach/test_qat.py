@@ -14,8 +14,8 @@ from understudy.data.sources import read_manifest
 from understudy.errors import UserError
 from understudy.run import Run, open_run
 from understudy.ship.export import export_run
+from understudy.task import SINGLE_LABEL
 from understudy.teach.fake_quantised import FakeQuantized, round_weight
-from understudy.teach.losses import task_loss
 from understudy.teach.progress import Quiet
 from understudy.teach.qat import qat_recipe
 from understudy.teach.resume import can_resume
@@ -110,8 +110,8 @@ def test_validation_is_that_of_the_rounded_model(clips, qat_run):
     loader = make_loader(manifest, qat_run.recipe.data, manifest.rows("val"), batch_size=32)
     (batch,) = list(loader)
     with torch.no_grad():
-        eight = task_loss(learner.eval()(batch.frames, batch.lengths).logits, batch.target)
-        full = task_loss(model.eval()(batch.frames, batch.lengths).logits, batch.target)
+        eight = SINGLE_LABEL.loss(learner.eval()(batch.frames, batch.lengths).logits, batch.target)
+        full = SINGLE_LABEL.loss(model.eval()(batch.frames, batch.lengths).logits, batch.target)
     said = qat_run.history[-1]["val"]["loss"]
     assert said == pytest.approx(eight.item(), abs=1e-6)
     assert abs(said - full.item()) > 1e-5

@@ -16,7 +16,8 @@ from understudy.errors import UserError
 from understudy.models import create_model
 from understudy.recipe import Train, dump_recipe
 from understudy.run import Run, directory, open_run
-from understudy.teach import keep, losses
+from understudy.task import SingleLabel
+from understudy.teach import keep
 from understudy.teach.optimizer import learning_rate
 from understudy.teach.progress import Quiet
 from understudy.teach.train import resume, train
@@ -265,8 +266,8 @@ def test_loss_that_is_no_number_stops_with_advice(clips, tmp_path, monkeypatch):
     def broken(*args, **kwargs):
         return real(*args, **kwargs) * math.nan
 
-    real = losses.task_loss
-    monkeypatch.setattr(losses, "task_loss", broken)
+    real = SingleLabel.loss
+    monkeypatch.setattr(SingleLabel, "loss", broken)
     with pytest.raises(UserError, match=r"no longer a number in epoch 1 \(task\).*train\.lr"):
         train(make_recipe(clips), tmp_path / "run")
     assert not (tmp_path / "run").exists(), "a run without one good epoch is in nobody's way"

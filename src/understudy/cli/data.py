@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from understudy.cli.say import print_
+from understudy.cli.say import print_, say
 
 data_app = typer.Typer(help="Make and check manifests: tables of clips.", no_args_is_help=True)
+
+LARGE = 100_000
+"""Rows from which a table takes so long that what is done with it is said meanwhile."""
 
 SharedGroups = Annotated[
     bool, typer.Option("--allow-shared-groups", help="Accept groups that stand in two splits.")
@@ -34,7 +38,8 @@ def data_folder(
     from understudy.data.sources.folder import from_folder
 
     manifest = from_folder(folder, group_by=group_by, neighbours=neighbours)
-    manifest = complete_splits(manifest, seed=seed)
+    progress = say if len(manifest) >= LARGE else None
+    manifest = complete_splits(manifest, seed=seed, progress=progress)
     write_manifest(manifest, out)
     _describe_manifest(manifest, out)
 
@@ -49,7 +54,9 @@ def data_csv(
     """A manifest from a table, with splits by group where it names none."""
     from understudy.data.sources import read_manifest, write_manifest
 
-    manifest = read_manifest(table, seed=seed, allow_shared_groups=allow_shared_groups)
+    manifest = read_manifest(
+        table, seed=seed, allow_shared_groups=allow_shared_groups, progress=_progress(table)
+    )
     write_manifest(manifest, out)
     _describe_manifest(manifest, out)
 
@@ -63,7 +70,9 @@ def data_check(
     from understudy.data.manifest import check_manifest
     from understudy.data.sources import read_manifest
 
-    table = read_manifest(manifest, allow_shared_groups=allow_shared_groups)
+    table = read_manifest(
+        manifest, allow_shared_groups=allow_shared_groups, progress=_progress(Path(manifest))
+    )
     check_manifest(table, allow_shared_groups, files=True)
     _describe_manifest(table, None)
 
@@ -81,6 +90,12 @@ def data_stage(
 
     film_stage(out, clips=clips, seed=seed, size=size)
     _describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
+
+
+def _progress(table: Path) -> Callable[[str], None] | None:
+    from understudy.data.sources.table import about_rows
+
+    return say if about_rows(table) >= LARGE else None
 
 
 def _describe_manifest(manifest: Any, out: Path | None) -> None:

@@ -7,15 +7,17 @@ from typing import Annotated
 
 import typer
 
-from understudy.cli.options import Checkpoint, Device, Json, SourceArgument
+from understudy.cli.options import Checkpoint, Device, Json, SourceArgument, Threads
 from understudy.cli.say import print_, print_json, say_unfinished
 
 judging_app = typer.Typer()
 
 DataOption = Annotated[
-    str | None, typer.Option(help="Another manifest or folder than the run's own clips.")
+    str | None, typer.Option(help="A manifest or a folder; by default the clips that the run owns.")
 ]
-SplitOption = Annotated[str | None, typer.Option(help="train, val or test.")]
+SplitOption = Annotated[
+    str | None, typer.Option(help="train, val or test; by default as the recipe says.")
+]
 
 
 @judging_app.command()
@@ -25,10 +27,23 @@ def evaluate(
     split: SplitOption = None,
     checkpoint: Checkpoint = "best",
     device: Device = "cpu",
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a run or an artifact on clips it has not learned from, with an interval on every
-    figure."""
+    """Measure a run or an artifact on clips it has not learned from, with intervals."""
+    from understudy.judge.evaluate import evaluate as evaluate_source
+    from understudy.judge.show import metric_lines
+    from understudy.perform.loading import device_for, open_place
+
+    opened = open_place(source)
+    say_unfinished(opened)
+    found = evaluate_source(opened, manifest=data, split=split, checkpoint=checkpoint,
+                            device=device_for(opened, device), threads=threads)  # fmt: skip
+    if as_json:
+        print_json(found.metrics)
+        return
+    for line in metric_lines(found.metrics):
+        print_(line)
 
 
 @judging_app.command()
@@ -37,10 +52,32 @@ def compare(
     b: SourceArgument,
     data: DataOption = None,
     split: SplitOption = None,
+    checkpoint: Checkpoint = "best",
     device: Device = "cpu",
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two runs or artifacts on the same clips: is the difference more than chance?"""
+    """Compare two runs or artifacts on the same clips: how far apart are they, beyond chance?
+
+    Either is evaluated first, unless that was done before.
+    """
+    from understudy.judge.compare import compare_sources
+    from understudy.perform.loading import device_for, open_place
+    from understudy.run import Run
+    from understudy.study.versus import versus_content, versus_lines
+
+    first, second = open_place(a), open_place(b)
+    for opened in (first, second):
+        say_unfinished(opened)
+    # One device for both; an artifact computes on the CPU alone.
+    found = compare_sources(first, second, manifest=data, split=split, checkpoint=checkpoint,
+                            device=device_for(second if isinstance(first, Run) else first, device),
+                            threads=threads)  # fmt: skip
+    if as_json:
+        print_json(versus_content(found, a, b))
+        return
+    for line in versus_lines(found, a, b):
+        print_(line)
 
 
 @judging_app.command()
@@ -52,7 +89,7 @@ def report(
     device: Device = "cpu",
 ) -> None:
     """Write one self-contained page about a run or an artifact."""
-    from understudy.perform.loading import fetched, find_device
-    from understudy.study.report import write_report_of
+    from understudy.perform.loading import find_device, open_place
+    from understudy.study.artifact_report import write_report_of
 
-    print_(str(write_report_of(fetched(source), out, device=find_device(device))))
+    print_(str(write_report_of(open_place(source), out, device=find_device(device))))

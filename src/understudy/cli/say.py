@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from understudy.run import Run
+    from understudy.ship.artifact import Artifact
 
 
 def print_(text: str) -> None:
@@ -31,10 +32,12 @@ def quoted(path: Path) -> str:
     return shlex.quote(str(path))
 
 
-def say_unfinished(run: Run) -> None:
-    """Say it where training of a run has not come to its end."""
+def say_unfinished(source: Run | Artifact) -> None:
+    """Print a sentence where training of a run, or of an artifact's run, is not finished."""
+    from understudy.run import Run
     from understudy.run.unfinished import unfinished_note
 
-    note = unfinished_note(run)
+    run = source if isinstance(source, Run) else source.run
+    note = unfinished_note(run) if run is not None else None
     if note is not None:
         say(note)

@@ -22,10 +22,11 @@ def export(
     ] = None,
     to: Annotated[
         list[str] | None,
-        typer.Option(help="Formats: onnx, litert, coreml, executorch, or all. [default: onnx]"),
+        typer.Option(help="Formats: onnx, litert, coreml, executorch, or all; by default onnx."),
     ] = None,
     int8: Annotated[
-        str | None, typer.Option(metavar="auto|WAY", help="Quantise, where measuring says it pays.")
+        str | None,
+        typer.Option(metavar="auto|SCHEME", help="Quantise, where measuring says it pays."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="By default RUN/exports/FORMAT.")] = None,
     data: Annotated[str | None, typer.Option(help="Clips to check parity on.")] = None,
@@ -72,7 +73,7 @@ def export(
                     checkpoint=checkpoint,
                     overwrite=overwrite,
                     int8=int8,
-                    tell=say,
+                    progress=say,
                 )
             except ArtifactError as error:
                 say(f"understudy: {error}")
@@ -97,7 +98,7 @@ def bench(
         ),
     ],
     threads: Annotated[
-        list[int] | None, typer.Option(help="Again for more. [default: 1, then every core]")
+        list[int] | None, typer.Option(help="Again for more; by default 1, then every core.")
     ] = None,
     rounds: Annotated[int, typer.Option(help="Interleaved rounds; fewer where it is slow.")] = 12,
     frames: Annotated[int | None, typer.Option(help="Of the clips that peers see.")] = None,
@@ -161,24 +162,21 @@ def push(
     ] = False,
 ) -> None:
     """Publish exports that are there already on the Hugging Face hub, with a model card."""
-    from understudy.perform.loading import is_artifact
-    from understudy.run import open_run
-    from understudy.ship.artifact import open_artifact
+    from understudy.run import Run
+    from understudy.ship.artifact import open_artifact, open_source
     from understudy.ship.hub import check_name, push_to_hub
 
     check_name(name)
-    if is_artifact(source):
-        artifacts = [open_artifact(source)]
-        run = artifacts[0].run
+    opened = open_source(source)
+    if isinstance(opened, Run):
+        places = sorted(file.parent for file in opened.path.glob("exports/*/contract.json"))
+        run, artifacts = opened, [open_artifact(place) for place in places]
     else:
-        run = open_run(source)
-        places = sorted(file.parent for file in run.path.glob("exports/*/contract.json"))
-        artifacts = [open_artifact(place) for place in places]
-        if not artifacts:
-            raise UserError(f"{run.path} has no export to publish. Make one: understudy export "
-                            f"{quoted(run.path)} --to onnx")  # fmt: skip
-    if run is not None:
-        say_unfinished(run)
+        run, artifacts = opened.run, [opened]
+    if not artifacts:
+        raise UserError(f"{source} has no export to publish. Make one: understudy export "
+                        f"{quoted(source)} --to onnx")  # fmt: skip
+    say_unfinished(opened)
     for artifact in artifacts:
         print_(push_to_hub(artifact, name, run=run, private=not public))
 

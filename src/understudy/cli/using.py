@@ -61,7 +61,7 @@ def stream(
     ] = None,
     reconnect: Annotated[
         float | None,
-        typer.Option(help="Seconds for which a lost camera is tried again. [default: 10]"),
+        typer.Option(help="Seconds for which a lost camera is tried again; by default 10."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON, one object an event.")] = False,
     checkpoint: Checkpoint = "best",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from understudy.data.columns import pc
+from understudy.data.columns import distinct, pc
 from understudy.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _check_twice(manifest: Manifest) -> None:
 
 def _check_groups(manifest: Manifest) -> None:
     group, split = manifest.columns.group, manifest.columns.split
-    pairs = np.unique(group.codes.astype(np.int64) * len(split.names) + split.codes)
+    pairs = distinct(group.codes.astype(np.int64) * len(split.names) + split.codes)
     of_group, of_split = np.divmod(pairs, len(split.names))
     shared = np.flatnonzero(np.bincount(of_group) > 1)
     if not len(shared):

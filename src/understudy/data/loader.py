@@ -280,7 +280,6 @@ def clip_seconds(manifest: Manifest, rows: Sequence[int]) -> float:
 
 def _balancing_weights(manifest: Manifest, rows: Sequence[int]) -> Tensor:
     """A weight per row, so that drawing by it makes all classes equally likely."""
-    targets = [manifest.target_of(row) for row in rows]
-    labels = [[target] if isinstance(target, int) else target for target in targets]
+    labels = [manifest.columns.label.of_row(row) for row in rows]
     count = np.bincount(np.concatenate(labels), minlength=len(manifest.classes))
     return torch.tensor([float(np.mean(1 / count[some])) for some in labels])

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from understudy.data.checking import SPLITS, check_manifest
-from understudy.data.columns import Coded, Columns, Labels, Records, Text, as_text
+from understudy.data.columns import Coded, Columns, Labels, Records, Text, as_text, distinct
 from understudy.data.identity import fingerprint_of, ids_of
 from understudy.data.splitting import complete_splits, split_by_group
 from understudy.errors import UserError, nearest
@@ -164,7 +164,8 @@ class Manifest:
     def id_of(self, row: int) -> str:
         """What names a clip: its path, with `#t=START,END` (a W3C media fragment, in seconds) where
         the row is a part of a file. No two rows of a checked manifest share one."""
-        return ids_of(self.columns, slice(row, row + 1))[0].as_py()
+        place = range(len(self))[row]
+        return ids_of(self.columns, slice(place, place + 1))[0].as_py()
 
     def ids(self) -> pa.Array:
         """The ids (N,) of all rows, as Arrow text."""
@@ -218,7 +219,7 @@ class Manifest:
     def group_counts(self) -> dict[str, int]:
         """Groups per split."""
         group, split = self.columns.group, self.columns.split
-        pairs = np.unique(group.codes.astype(np.int64) * len(split.names) + split.codes)
+        pairs = distinct(group.codes.astype(np.int64) * len(split.names) + split.codes)
         numbers = np.bincount(pairs % max(1, len(split.names)), minlength=len(split.names))
         counts = dict(zip(split.names.to_pylist(), numbers.tolist(), strict=True))
         return {name: counts[name] for name in self.splits}

@@ -80,7 +80,7 @@ class FileReader:
         path, record = self.manifest.path_of(row), self.manifest.records[row]
         found = fingerprint(path)
         if not self.manifest.is_unchanged(row, found):
-            what = "its bytes have changed" if found else "it is gone, or cannot be read any more,"
+            what = "its bytes have changed" if found else "it is gone"
             raise DecodeError(path, f"{what} since the run began")
         timeline = read_timeline(path, record.start_s, record.end_s)
         wanted = []

@@ -60,7 +60,9 @@ def predict_loader(
     *,
     classes: tuple[str, ...] | None = None,
 ) -> Predictions:
-    """Ask a model about the batches of a split; as `predict_each`."""
+    """Ask a model about the batches of a split; as `predict_each`. Raises UserError for labels of
+    the split that the model does not know."""
+    refuse_labels(manifest, manifest.rows(split), classes or manifest.classes)
     return predict_each({"": recognise}, loader, manifest, split, classes=classes)[""]
 
 
@@ -75,11 +77,9 @@ def predict_each(
     """Ask several models about the batches of a split, each clip being read once for all.
 
     classes: of the models, in the order of their logits; those of the manifest by default. A module
-    is put into evaluation mode. Raises UserError when a clip has no label or one that is none of
-    the classes.
+    is put into evaluation mode. The clips must have labels that are among them: `refuse_labels`.
     """
     classes = manifest.classes if classes is None else classes
-    refuse_labels(manifest, manifest.rows(split), classes)
     for recognise in recognisers.values():
         if isinstance(recognise, torch.nn.Module):
             recognise.eval()

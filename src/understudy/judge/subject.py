@@ -97,7 +97,7 @@ def find_subject(
             "evaluated on. Name clips with --data: a table or a folder."
         )
     else:
-        origin, clips = str(manifest), _read_other(Path(manifest), split, warnings)
+        origin, clips = str(manifest), _with_splits(Path(manifest), split, warnings)
         trained = _trained_on(run, warnings)
     rows = clips.rows(split)
     if trained is not None:
@@ -183,15 +183,22 @@ def _trained_on(run: Run | None, warnings: list[str]) -> Manifest | None:
     return None
 
 
-def _read_other(path: Path, split: str, warnings: list[str]) -> Manifest:
-    """Data that the run was not trained on: one class or shared groups are no fault in it."""
+def read_other(path: Path) -> Manifest:
+    """Data that no run is to be trained on: one class or shared groups are no fault in it.
+
+    Raises UserError where there is no table and no folder.
+    """
     if not path.exists():
         raise UserError(f"There is no manifest {path}: neither a table nor a folder.")
     if path.is_dir():
         from understudy.data.sources.folder import from_folder as read
     else:
         from understudy.data.sources.table import from_table as read
-    manifest = read(path)
+    return read(path)
+
+
+def _with_splits(path: Path, split: str, warnings: list[str]) -> Manifest:
+    manifest = read_other(path)
     if manifest.splits != ("",):
         return manifest
     warnings.append(f"{path} names no splits, so all of its {len(manifest)} clips count.")

@@ -248,6 +248,8 @@ def patch_grid(size: tuple[int, int], patch: int) -> tuple[int, int]:
 def pad_to_patches(pixels: Tensor, patch: int) -> Tensor:
     """Normalised pixels with zeros, the mean colour, up to whole patches on the right and below."""
     height, width = size_of(pixels)
+    if height % patch == width % patch == 0:
+        return pixels  # an empty padding would be a copy, and hide the pixels from an exporter
     return F.pad(pixels, (0, -width % patch, 0, -height % patch))
 
 

@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from understudy.errors import UserError
-from understudy.run import open_run
+from understudy.run import Run
 
 if TYPE_CHECKING:
     from understudy.run import RunClassifier
-    from understudy.ship.artifact import ArtifactRecognizer
+    from understudy.ship.artifact import Artifact, ArtifactRecognizer
 
 HUB = "hub:"
 """What a name of the Hugging Face hub begins with."""
 
 
 def load(
-    place: str | Path,
+    place: str | Path | Run | Artifact,
     *,
     device: str = "cpu",
     threads: int | None = None,
@@ -25,51 +25,35 @@ def load(
 ) -> RunClassifier | ArtifactRecognizer:
     """A run or an artifact, ready to be called and stepped; see `Classifier`.
 
-    place: a run directory, a directory of an exported artifact, or `hub:OWNER/NAME` (with
-    `/FORMAT` for one format of several), which is fetched first.
+    place: a run directory, a directory of an exported artifact, what was opened of either, or
+    `hub:OWNER/NAME` (with `/FORMAT` for one format of several), which is fetched first.
     device: where a run computes: cpu, cuda, cuda:1, mps, or auto for the fastest that is there.
     threads: of the CPU that a call may use; None: as many as there are.
     checkpoint: of a run: best, final or epoch_010.
     Raises UserError for what is none of these, for a device that is not there, and where device or
     checkpoint is given for an artifact, which has one checkpoint and computes on the CPU.
     """
-    path = fetched(place)
-    if not is_artifact(path):
-        return open_run(path).classifier(checkpoint, device=find_device(device), threads=threads)
-    from understudy.ship.artifact import load_artifact
-
-    if checkpoint != "best":
-        raise UserError(
-            f"{place} is an exported artifact, which holds one checkpoint: {checkpoint} cannot be "
-            "chosen. Name the run, or export that checkpoint."
-        )
-    if device not in ("cpu", "auto"):
-        raise UserError(
-            f"{place} is an exported artifact, which computes on the CPU here, not on {device}. "
-            "Leave out the device, or name the run."
-        )
-    return load_artifact(path, threads=threads)
+    source = open_place(place)
+    return source.classifier(checkpoint, device=device_for(source, device), threads=threads)
 
 
-def fetched(place: str | Path) -> Path:
-    """The directory that a user names; a model of the hub is fetched first. Raises UserError."""
-    if not str(place).startswith(HUB):
-        return Path(place)
-    from understudy.ship.hub import fetch_from_hub
+def open_place(place: str | Path | Run | Artifact) -> Run | Artifact:
+    """The run or the artifact that a user names; a model of the hub is fetched first.
 
-    return fetch_from_hub(str(place).removeprefix(HUB))
+    Raises UserError where there is neither, and for an artifact that is damaged.
+    """
+    from understudy.ship.artifact import open_source
+
+    if isinstance(place, str) and place.startswith(HUB):
+        from understudy.ship.hub import fetch_from_hub
+
+        place = fetch_from_hub(place.removeprefix(HUB))
+    return open_source(place)
 
 
-def is_artifact(path: Path) -> bool:
-    """Whether a directory is an exported artifact, whole or damaged."""
-    return (path / "contract.json").is_file()
-
-
-def run_of_artifact(path: Path) -> Path | None:
-    """The run in whose `exports` an artifact lies; None where it lies alone."""
-    run = path.resolve().parent.parent
-    inside = path.resolve().parent.name == "exports" and (run / "recipe.yaml").is_file()
-    return run if inside else None
+def device_for(source: Run | Artifact, name: str) -> str:
+    """As `find_device`; the fastest device of an artifact is the CPU, the only one it has."""
+    return "cpu" if name == "auto" and not isinstance(source, Run) else find_device(name)
 
 
 def find_device(name: str) -> str:

@@ -42,7 +42,7 @@ class OverlappingRestarts:
     """Steps a streaming model through a stream of any length. Knows no architecture.
 
     model: in evaluation mode. clip_frames: n, the frames of a clip of training. batch_size: streams
-    read at once, B. `restarts` tells whether the model needs them.
+    read at once, B. `restarts` says whether the model needs them.
     """
 
     def __init__(self, model: Stepped, clip_frames: int, batch_size: int = 1) -> None:
@@ -65,7 +65,7 @@ class OverlappingRestarts:
     def frames_remembered(self) -> int | None:
         """How many of the latest frames the last answer was made from.
 
-        None where the model forgets by itself and `stream_frames` tells.
+        None where the model forgets by itself and `stream_frames` says so.
         """
         return self._age if self.restarts else None
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from understudy.errors import UserError
 from understudy.run.files import read_json
+from understudy.task import SINGLE_LABEL
 from understudy.types import Output, Recognizer, Sampling, State, StreamingRecognizer
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class RunClassifier:
     ) -> None:
         self.run, self.checkpoint = run, checkpoint
         self.name, self.model_name = run.name, run.recipe.model.name
-        self.classes = run.classes
+        self.classes, self.task = run.classes, SINGLE_LABEL
         self.device, self.threads = torch.device(device), threads
         self.model = run.load_model(checkpoint).to(self.device)
         self.sampling = sampling_of_run(run, self.model)

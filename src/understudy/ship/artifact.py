@@ -6,30 +6,25 @@ exports/<format>/
   contract.json   classes, which frames to take and how, what goes in and comes out, checksums
   parity.json     how far its outputs lie from those of the run, on which clips
   latency.json    how fast it is beside the run, on which machine
-  int8.json       every way of quantising that was tried, and what it cost; where it was asked for
+  int8.json       every quantisation scheme that was tried; where it was asked for
   README.md       how to call it, in four languages
+  evaluations/    what it said of which clips, once it was evaluated; never published
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from understudy.errors import UserError
-from understudy.run import read_json
-from understudy.ship.formats import FORMATS, Session, find_format
-from understudy.ship.graphs import TensorSpec, begin
-from understudy.types import Output, State
+from understudy.run import Run, open_run, read_json
+from understudy.ship.formats import FORMATS, find_format
+from understudy.ship.recognizer import ArtifactRecognizer
 
 CONTRACT_FORMAT = "understudy-artifact"
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 3
 
 
 class ArtifactError(RuntimeError):
@@ -79,6 +74,45 @@ class Artifact:
         """The table of what was tried to quantise it, or None."""
         return self._optional("int8.json")
 
+    @property
+    def run(self) -> Run | None:
+        """The run that it was made from, where it lies in its `exports`; None anywhere else."""
+        folder = self.path.resolve().parent
+        if folder.name != "exports" or not (folder.parent / "recipe.yaml").is_file():
+            return None
+        run = Run(folder.parent)
+        return run if run.name == self.contract["run"] else None
+
+    @property
+    def checkpoint(self) -> str:
+        """Of the run, which it was made from."""
+        return self.contract["checkpoint"]
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of the file that recognises whole clips."""
+        return self.contract["graphs"]["clip"]["sha256"]
+
+    def classifier(
+        self, checkpoint: str = "best", *, device: str = "cpu", threads: int | None = None
+    ) -> ArtifactRecognizer:
+        """The model, ready to be used; called as that of a run is.
+
+        Raises UserError as `load_artifact` does, for another checkpoint than its own and for
+        another device than the CPU.
+        """
+        if checkpoint not in ("best", self.checkpoint):
+            raise UserError(
+                f"{self.path} was made from the checkpoint {self.checkpoint} and holds no other: "
+                f"{checkpoint} cannot be chosen. Name the run, or export that checkpoint."
+            )
+        if device != "cpu":
+            raise UserError(
+                f"{self.path} is an exported artifact, which computes on the CPU here, not on "
+                f"{device}. Leave out the device, or name the run."
+            )
+        return load_artifact(self.path, threads=threads)
+
     def model_path(self, graph: str = "clip") -> Path:
         """The file of a graph: clip or step."""
         return self.path / self.contract["graphs"][graph]["file"]
@@ -86,115 +120,6 @@ class Artifact:
     def _optional(self, name: str) -> dict[str, Any] | None:
         path = self.path / name
         return read_json(path) if path.exists() else None
-
-
-class ArtifactRecognizer:
-    """An exported model that is called, and stepped, like the recogniser it was made from.
-
-    A file is opened when it is first used. Whether the model streams says `streams`;
-    `stream_frames` is as in `StreamingRecognizer`.
-    """
-
-    def __init__(self, path: Path, contract: dict[str, Any], threads: int | None) -> None:
-        self.contract = contract
-        self.classes: tuple[str, ...] = tuple(contract["classes"])
-        self.clip_frames: int = contract["input"]["frames"]
-        self.input_size: int = contract["input"]["size"]
-        self.streams = "step" in contract["graphs"]
-        self.stream_frames: int | None = contract["graphs"].get("step", {}).get("stream_frames")
-        self._path, self._threads = path, threads
-
-    def __call__(self, frames: Tensor, lengths: Tensor | None = None) -> Output:
-        """Recognise clips, on the CPU.
-
-        frames: (B, T, 3, S, S) uint8 RGB, with the T and S of the contract. lengths: (B,) true
-        frames of each clip, from 1 to T; None: T for all. Raises UserError for other pixels.
-        """
-        size, count = self.input_size, self.clip_frames
-        if frames.dtype != torch.uint8 or frames.shape[1:] != (count, 3, size, size):
-            raise UserError(
-                f"This artifact takes uint8 frames of shape (batch, {count}, 3, {size}, {size}); "
-                f"given: {frames.dtype} {tuple(frames.shape)}."
-            )
-        if lengths is None:
-            lengths = torch.full((len(frames),), count)
-        if lengths.shape != frames.shape[:1] or not ((lengths >= 1) & (lengths <= count)).all():
-            raise UserError(
-                f"lengths must give one number from 1 to {count} for each of {len(frames)} clips; "
-                f"given: {lengths.tolist()}."
-            )
-        inputs = [frames.flatten(0, 1)]
-        if count > 1:
-            inputs.append(lengths)
-        return Output(*self._compute("clip", inputs, len(frames))[:2])
-
-    def init_state(self, batch_size: int) -> State:
-        """The state before the first frame: zeros. Raises UserError if the model cannot stream."""
-        return begin(self._specs("step", "inputs"), batch_size)
-
-    def step(self, frame: Tensor, state: State) -> tuple[Output, State]:
-        """Read one frame (B, 3, S, S) uint8 and give the output for the clip so far."""
-        size = self.input_size
-        if frame.dtype != torch.uint8 or frame.shape[1:] != (3, size, size):
-            raise UserError(
-                f"This artifact takes uint8 frames of shape (batch, 3, {size}, {size}); "
-                f"given: {frame.dtype} {tuple(frame.shape)}."
-            )
-        logits, embedding, *after = self._compute("step", [frame, *state], len(frame))
-        return Output(logits, embedding), tuple(after)
-
-    def open_graph(self, graph: str = "clip") -> None:
-        """Load the file of a graph, clip or step, now instead of at its first use."""
-        self._specs(graph, "inputs")
-        self._sessions[graph]
-
-    def _specs(self, graph: str, side: str) -> list[TensorSpec]:
-        entry = self.contract["graphs"].get(graph)
-        if entry is None:
-            raise UserError(
-                f"{self.contract['model']} takes whole clips: this artifact cannot be stepped."
-            )
-        return [TensorSpec(one["name"], one["dtype"], tuple(one["shape"])) for one in entry[side]]
-
-    def _compute(self, graph: str, inputs: list[Tensor], batch: int) -> list[Tensor]:
-        """Run a graph on `batch` clips: at once, or one by one where its file takes only one."""
-        specs = self._specs(graph, "inputs")
-        session = self._sessions[graph]
-        arrays = [
-            np.ascontiguousarray(tensor.numpy(force=True), dtype=spec.dtype)
-            for tensor, spec in zip(inputs, specs, strict=True)
-        ]
-        if self.contract["batch"] == "any" or batch == 1:
-            return [torch.as_tensor(array) for array in session(arrays)]
-        rows = [spec.shape[0] for spec in specs]
-        done = [
-            session(
-                [
-                    array[clip * count : (clip + 1) * count]
-                    for array, count in zip(arrays, rows, strict=True)
-                ]
-            )
-            for clip in range(batch)
-        ]
-        return [torch.as_tensor(np.concatenate(parts)) for parts in zip(*done, strict=True)]
-
-    @cached_property
-    def _sessions(self) -> _Sessions:
-        return _Sessions(self._path, self.contract, self._threads)
-
-
-class _Sessions(dict[str, Session]):
-    """Graph -> loaded file, each loaded at its first use."""
-
-    def __init__(self, path: Path, contract: dict[str, Any], threads: int | None) -> None:
-        super().__init__()
-        self._path, self._contract, self._threads = path, contract, threads
-
-    def __missing__(self, graph: str) -> Session:
-        entry = self._contract["graphs"][graph]
-        form = FORMATS[self._contract["runtime"]]
-        self[graph] = form.open_session(self._path / entry["file"], entry, self._threads)
-        return self[graph]
 
 
 def open_artifact(path: str | Path) -> Artifact:
@@ -214,6 +139,15 @@ def open_artifact(path: str | Path) -> Artifact:
     return artifact
 
 
+def open_source(place: str | Path | Run | Artifact) -> Run | Artifact:
+    """The run or the artifact in a directory. Raises UserError where there is neither."""
+    if isinstance(place, (Run, Artifact)):
+        return place
+    if (Path(place) / "contract.json").is_file():
+        return open_artifact(place)
+    return open_run(place)
+
+
 def load_artifact(path: str | Path, *, threads: int | None = None) -> ArtifactRecognizer:
     """Load an artifact for use on the CPU, with `threads` threads (None: every core).
 
@@ -223,11 +157,11 @@ def load_artifact(path: str | Path, *, threads: int | None = None) -> ArtifactRe
     """
     artifact = open_artifact(path)
     contract = artifact.contract
-    form = find_format(contract["runtime"])
-    if not form.RUNS_HERE:
+    format_ = find_format(contract["runtime"])
+    if not format_.RUNS_HERE:
         raise UserError(
-            f"{path} was converted to {form.TITLE}, which this package does not execute: "
-            f"{form.PLATFORMS}. Load the run itself, or export it to another format."
+            f"{path} was converted to {format_.TITLE}, which this package does not execute: "
+            f"{format_.PLATFORMS}. Load the run itself, or export it to another format."
         )
     return ArtifactRecognizer(artifact.path, contract, threads)
 

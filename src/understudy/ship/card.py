@@ -14,6 +14,7 @@ from understudy.judge.show import figure
 from understudy.run import Run, read_json
 from understudy.ship.artifact import Artifact
 from understudy.ship.formats import FORMATS
+from understudy.ship.parity import explain
 from understudy.ship.templating import page_template
 
 MEASURES = {
@@ -40,7 +41,7 @@ def render_card(artifacts: Sequence[Artifact], *, name: str, run: Run | None) ->
         frames=contract["input"]["frames"],
         streams="step" in contract["graphs"],
         data=_data(run),
-        teacher=_teacher(run),
+        teachers=_teachers(run),
         metrics=metrics,
         measures={key: title for key, (_, title) in MEASURES.items() if key in (metrics or {})},
         files=[_described(artifact) for artifact in artifacts],
@@ -59,7 +60,7 @@ def _header(artifacts: Sequence[Artifact], run: Run | None, metrics: dict[str, A
         contract["model"],
         *(one.contract["runtime"] for one in artifacts),
     ]
-    if run is not None and run.teacher is not None:
+    if run is not None and run.teachers:
         tags.append("knowledge-distillation")
     results = [
         EvalResult(
@@ -102,16 +103,14 @@ def _data(run: Run | None) -> dict[str, Any] | None:
     }
 
 
-def _teacher(run: Run | None) -> dict[str, Any] | None:
-    """Who taught, without the paths of the machine where it lay."""
-    facts = None if run is None else run.teacher
-    if facts is None:
-        return None
-    shown = {key: facts.get(key) for key in ("model", "head", "weights_sha256", "parameters")}
-    return shown | {
-        "name": facts.get("name") or facts.get("model") or facts.get("kind"),
-        "val": facts.get("val"),
-    }
+def _teachers(run: Run | None) -> list[dict[str, Any]]:
+    """Who taught, without the paths of the machine where they lay."""
+    shown = ("model", "head", "weights_sha256", "parameters", "val")
+    return [
+        {key: facts.get(key) for key in shown}
+        | {"name": facts.get("name") or facts.get("model") or facts.get("kind")}
+        for facts in ({} if run is None else run.teachers).values()
+    ]
 
 
 def _described(artifact: Artifact) -> dict[str, Any]:
@@ -133,8 +132,6 @@ def _described(artifact: Artifact) -> dict[str, Any]:
 
 
 def _parity(artifact: Artifact) -> str:
-    from understudy.ship.parity import explain
-
     if not (artifact.path / "parity.json").exists():
         return "not measured"
     parity = artifact.parity

@@ -1,4 +1,4 @@
-"""The whole way of an export: run -> graphs -> files -> contract -> parity -> INT8 -> latency.
+"""An export from beginning to end: run -> graphs -> files -> contract -> parity -> INT8 -> latency.
 
 Everything is written into a directory beside the artifact's, which takes its place when all of it
 is done and checked; until then an earlier artifact stays as it was.
@@ -21,10 +21,13 @@ from understudy.ship.artifact import (
     sha256,
     size_bytes,
 )
-from understudy.ship.contract import build_contract, frames_taken, load_for_export
+from understudy.ship.contract import build_contract
 from understudy.ship.draft import draft_of, refuse_to_lose
 from understudy.ship.formats import Format, find_format
 from understudy.ship.graphs import Graph, graphs_of
+from understudy.ship.macs import count_macs
+from understudy.ship.parity import compare, compare_streams, explain
+from understudy.ship.probes import awkward_probes, probe_stream, real_probes
 from understudy.types import Recognizer, StreamingRecognizer
 
 
@@ -68,15 +71,15 @@ def export_run(
     checkpoint: str = "best",
     overwrite: bool = False,
     int8: str | None = None,
-    tell: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> Artifact:
     """Export a run, check the export against it on real clips and on a stream, and time both.
 
     The artifact goes to `out`, by default `exports/<format>/` in the run. The real clips come from
-    `manifest`, by default the run's own. The directory appears only when everything is done. int8:
-    "auto", or the name of one way of quantising, to measure what INT8 gains and loses and to ship
-    it where it pays; a format that cannot be executed here is converted without. tell: is given a
-    line at each stage.
+    `manifest`, by default from the run. The directory appears only when everything is done. int8:
+    "auto", or the name of one quantisation scheme, to measure what INT8 gains and loses and to ship
+    it where it pays; a format that cannot be executed here is converted without. progress: is given
+    a line at each stage.
 
     Raises UserError for an unknown format, one whose libraries are not installed, a full disk, an
     artifact that is there already (unless `overwrite`) and clips that cannot be read;
@@ -87,47 +90,48 @@ def export_run(
     from understudy.ship.readme import render_readme
 
     [(format, target)] = plan_exports(run, [format], out=out, overwrite=overwrite)
-    form = find_format(format)
-    if int8 is not None and form.RUNS_HERE:
-        from understudy.ship.int8 import recipes_of
+    format_ = find_format(format)
+    if int8 is not None and format_.RUNS_HERE:
+        from understudy.ship.int8 import schemes_of
 
-        recipes_of(format, ask=int8)
-    model = load_for_export(run, checkpoint)
-    frames = frames_taken(run, model)
-    clips, source = real_clips(run, manifest, frames=frames)
+        schemes_of(format, ask=int8)
+    classifier = run.classifier(checkpoint)
+    frames = classifier.clip_frames
+    clips, source = real_clips(run, manifest, sampling=classifier.sampling)
 
     with draft_of(target) as draft:
-        tell(f"{form.TITLE}: exporting")
-        entries = write_graphs(form, model, frames, draft)
+        progress(f"{format_.TITLE}: exporting")
+        entries = write_graphs(format_, classifier.model, frames, draft)
         # The run again from its checkpoint, in case exporting changed the model in memory.
-        model = load_for_export(run, checkpoint)
-        contract = build_contract(run, model, entries, runtime=format, checkpoint=checkpoint)
+        classifier = run.classifier(checkpoint)
+        model = classifier.model
+        contract = build_contract(classifier, entries, runtime=format)
         write_json(draft / "contract.json", contract)
-        if form.RUNS_HERE:
-            tell(f"{form.TITLE}: comparing with the run")
+        if format_.RUNS_HERE:
+            progress(f"{format_.TITLE}: comparing with the run")
             parity = check_parity(model, draft, clips, frames) | source
             if not parity["passed"]:
                 raise ArtifactError(
-                    f"The {form.TITLE} export of {run.path} does not give what the run gives: "
-                    f"{_explained(parity)}. Nothing was written to {target}."
+                    f"The {format_.TITLE} export of {run.path} does not give what the run gives: "
+                    f"{explain(parity)}. Nothing was written to {target}."
                 )
             if int8 is not None:
                 from understudy.ship.int8 import auto
 
-                tell(f"{form.TITLE}: quantising, by measurement")
+                progress(f"{format_.TITLE}: quantising, by measurement")
                 auto.quantise(run, draft, ask=int8, manifest=manifest, checkpoint=checkpoint)
-                if Artifact(draft).contract["precision"] != form.PRECISION:
+                if Artifact(draft).contract["precision"] != format_.PRECISION:
                     # Not a condition: what INT8 may lose was decided on accuracy.
                     parity["shipped"] = check_parity(model, draft, clips, frames)
             write_json(draft / "parity.json", parity)
-            tell(f"{form.TITLE}: timing")
+            progress(f"{format_.TITLE}: timing")
             bench_run(
                 run, Artifact(draft), checkpoint=checkpoint, rounds=5, seconds=0.1, memory=False
             )
         else:
             if int8 is not None:
-                tell(f"{form.TITLE}: no INT8, since nothing of it can be measured here")
-            write_json(draft / "parity.json", _unexecuted(form, entries) | source)
+                progress(f"{format_.TITLE}: no INT8, since nothing of it can be measured here")
+            write_json(draft / "parity.json", _unexecuted(format_, entries) | source)
         write_text(draft / "README.md", render_readme(Artifact(draft).contract))
     return Artifact(target)
 
@@ -141,7 +145,7 @@ def outcome(artifact: Artifact) -> list[str]:
     ]
     lines = [", ".join(files)]
     parity = artifact.parity
-    lines.append(parity["reason"] if parity["passed"] is None else _explained(parity))
+    lines.append(parity["reason"] if parity["passed"] is None else explain(parity))
     if int8 is not None:
         lines += [f"INT8, {kind}: {graph['sentence']}" for kind, graph in int8["graphs"].items()]
     return lines
@@ -149,8 +153,6 @@ def outcome(artifact: Artifact) -> list[str]:
 
 def describe_graph(graph: Graph, path: Path) -> dict[str, Any]:
     """What the contract says of one graph and its file."""
-    from understudy.ship.macs import count_macs
-
     entry: dict[str, Any] = {
         "file": path.name,
         "sha256": sha256(path),
@@ -168,9 +170,6 @@ def check_parity(
     model: Recognizer, artifact: Path, clips: Sequence[Tensor], frames: int
 ) -> dict[str, Any]:
     """An artifact against its model: on clips, real and awkward, and stepped where it streams."""
-    from understudy.ship.parity import compare, compare_streams
-    from understudy.ship.probes import awkward_probes, probe_stream, real_probes
-
     exported = load_artifact(artifact)
     probes = real_probes(clips, frames) + awkward_probes(frames, model.input_size)
     parity = compare(model, exported, probes)
@@ -181,28 +180,22 @@ def check_parity(
 
 
 def write_graphs(
-    form: Format, model: Recognizer, frames: int, folder: Path
+    format_: Format, model: Recognizer, frames: int, folder: Path
 ) -> dict[str, dict[str, Any]]:
     """Every graph of the model as a file; what the contract says of each, by its kind."""
     entries = {}
     for graph in graphs_of(model, frames):
-        path = folder / (graph.kind + form.SUFFIX)
-        notes = form.export(graph, path)
-        entries[graph.kind] = describe_graph(graph, path) | {"precision": form.PRECISION} | notes
+        path = folder / (graph.kind + format_.SUFFIX)
+        notes = format_.export(graph, path)
+        entries[graph.kind] = describe_graph(graph, path) | {"precision": format_.PRECISION} | notes
     return entries
 
 
-def _unexecuted(form: Format, entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _unexecuted(format_: Format, entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """In the place of a parity that could not be measured: what was checked of each file."""
     return {
         "passed": None,
         "executed": False,
-        "reason": f"{form.TITLE} is converted to, not executed: {form.PLATFORMS}",
+        "reason": f"{format_.TITLE} is converted to, not executed: {format_.PLATFORMS}",
         "checked": {kind: entry.get("checked") for kind, entry in entries.items()},
     }
-
-
-def _explained(parity: dict[str, Any]) -> str:
-    from understudy.ship.parity import explain
-
-    return explain(parity)

@@ -99,9 +99,11 @@ class StepModule(nn.Module):
         super().__init__()
         self.model = model
         begin = model.init_state(1)
-        self.begins_as_zeros = not any(bool(tensor.any()) for tensor in begin)
+        self.dtypes = [tensor.dtype for tensor in begin]
         for place, tensor in enumerate(begin):
-            self.register_buffer(f"begin_{place}", tensor.detach().clone(), persistent=False)
+            own = tensor.detach().clone() if tensor.any() else None
+            self.register_buffer(f"begin_{place}", own, persistent=False)
+        self.begins_as_zeros = not list(self.buffers(recurse=False))
 
     def forward(self, frame: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         started, inner = None, state
@@ -116,9 +118,9 @@ class StepModule(nn.Module):
 
     def _own(self, tensor: Tensor, place: int, started: Tensor | None) -> Tensor:
         """A state tensor as the model knows it."""
-        begin: Tensor = getattr(self, f"begin_{place}")
-        tensor = tensor.to(begin.dtype)
-        if started is None:
+        begin: Tensor | None = getattr(self, f"begin_{place}")
+        tensor = tensor.to(self.dtypes[place])
+        if begin is None or started is None:
             return tensor
         going = started.view(-1, *[1] * (tensor.dim() - 1)) > 0
         return torch.where(going, tensor, begin)

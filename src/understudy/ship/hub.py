@@ -121,8 +121,9 @@ def _push_to_folder(artifact: Artifact, repo: str, run: Run | None, root: Path) 
 
 
 def _copy(artifact: Artifact, target: Path) -> None:
-    """Its files, without the paths of the machine that made them: names of files are kept."""
-    shutil.copytree(artifact.path, target)
+    """Its files, without the paths of the machine that made them: names of files are kept. What it
+    said of which clips stays here."""
+    shutil.copytree(artifact.path, target, ignore=_evaluations)
     path = target / "parity.json"
     if path.exists():
         parity = read_json(path)
@@ -131,6 +132,11 @@ def _copy(artifact: Artifact, target: Path) -> None:
         for clip in parity.get("skipped", []):
             clip["path"] = Path(clip["path"]).name
         write_json(path, parity)
+
+
+def _evaluations(folder: str, names: list[str]) -> list[str]:
+    """What of a folder is not published: where evaluations of an artifact lie."""
+    return [name for name in names if name == "evaluations" and "contract.json" in names]
 
 
 def _write_card(root: Path, repo: str, run: Run | None) -> None:

@@ -29,7 +29,7 @@ from understudy.types import parameter_count
 def run_demo(
     out: Path, *, seed: int = 0, clips: int = 400, overrides: tuple[str, ...] = ()
 ) -> Path:
-    """Run the whole way below `out` and give the path of the page about the taught student.
+    """Do all of it below `out` and give the path of the page about the taught student.
 
     `overrides` change single values of the three recipes, as `--set` does.
     """
@@ -133,12 +133,11 @@ def _closing_table(runs: dict[str, Run], metrics: dict[str, Any], rows: list[Ben
 
 def _verdict(comparison: dict[str, Any]) -> str:
     low, high = comparison["low"], comparison["high"]
-    sure = "no difference is shown" if low <= 0 <= high else "these two runs differ"
+    shown = "no difference is shown" if low <= 0 <= high else "these two runs differ"
     p = "p < 0.001" if comparison["p"] < 0.001 else f"p = {comparison['p']:.3f}"
     return (
         f"Taught minus alone: {comparison['difference']:+.3f} [{low:+.3f}, {high:+.3f}], "
-        f"McNemar {p}, n = {comparison['n']}: {sure}. "
-        "One seed each; another seed may tell another story."
+        f"{p}, n = {comparison['n']}: {shown}. One seed each; another seed may differ."
     )
 
 

@@ -212,10 +212,10 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> Markup
             fill = "--ink" if row == column else "--accent"
             x, y = margin + column * cell, top + row * cell
             shade = 0.12 + 0.78 * share
-            told = escape(f"{classes[row]}, said {classes[column]}: {value} of {total}")
+            tooltip = escape(f"{classes[row]}, said {classes[column]}: {value} of {total}")
             parts.append(
                 f'<rect x="{x}" y="{y}" width="{cell - gap}" height="{cell - gap}" '
-                f'fill="var({fill})" fill-opacity="{shade:.2f}"><title>{told}</title></rect>'
+                f'fill="var({fill})" fill-opacity="{shade:.2f}"><title>{tooltip}</title></rect>'
             )
             if written:
                 ink = "--paper" if shade > 0.5 else "--ink"

@@ -137,7 +137,7 @@ def _content(run: Run, device: str) -> dict[str, Any]:
 
 
 def read_optional(path: Path, problems: list[str]) -> Any:
-    """The content of a JSON file, or None; a damaged one is told in `problems`."""
+    """The content of a JSON file, or None; a damaged one is named in `problems`."""
     if not path.exists():
         return None
     try:

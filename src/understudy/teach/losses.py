@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from understudy.recipe import Distill
+from understudy.task import SINGLE_LABEL, Task
 from understudy.types import Output
 
 
@@ -57,26 +58,20 @@ def response_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tenso
     )
 
 
-def task_loss(
-    logits: Tensor, target: Tensor, class_weights: Tensor | None = None, smoothing: float = 0.0
-) -> Tensor:
-    """Cross-entropy of logits (B, K) with class indices (B,)."""
-    return F.cross_entropy(logits, target, weight=class_weights, label_smoothing=smoothing)
-
-
 def teaching_loss(
     student: Output,
     target: Tensor,
     taught: dict[str, Taught],
     gamma: float = 1.0,
     *,
+    task: Task = SINGLE_LABEL,
     class_weights: Tensor | None = None,
     smoothing: float = 0.0,
 ) -> Losses:
-    """All parts of the loss. Without a teacher it is cross-entropy alone, unweighted."""
-    task = task_loss(student.logits, target, class_weights, smoothing)
-    parts = {"task": task}
-    total = gamma * task if taught else task
+    """All parts of the loss. Without a teacher it is that of the task alone, unweighted."""
+    labels = task.loss(student.logits, target, class_weights, smoothing)
+    parts = {"task": labels}
+    total = gamma * labels if taught else labels
     for name, (output, weights, embedding) in taught.items():
         suffix = f"_{name}" if len(taught) > 1 else ""
         if weights.alpha:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from understudy.errors import UserError
 from understudy.recipe import Train
+from understudy.task import SINGLE_LABEL
 from understudy.teach.device import Device
 from understudy.teach.losses import Losses
 from understudy.teach.processes import Processes
@@ -26,8 +27,7 @@ class EpochSums:
         self._clips += len(batch)
         for name, part in (losses.parts | {"loss": losses.total}).items():
             self._add(name, part.detach() * len(batch))
-        labelled = batch.target >= 0
-        self._add("top1", ((output.logits.argmax(-1) == batch.target) & labelled).sum())
+        self._add(SINGLE_LABEL.metric, SINGLE_LABEL.hits(output.logits, batch.target).sum())
 
     def _add(self, name: str, value: Tensor) -> None:
         value = value.to(self._device.sum_type)

@@ -30,6 +30,7 @@ from understudy.data.sources import read_manifest
 from understudy.errors import UserError
 from understudy.recipe import Recipe, Train
 from understudy.run import Run, describe_environment, new_run, open_run, write_json, writing
+from understudy.task import SINGLE_LABEL
 from understudy.teach.device import Device
 from understudy.teach.keep import describe_data, finish, keep
 from understudy.teach.losses import Losses, Taught, teaching_loss
@@ -286,12 +287,8 @@ def _nothing_learned(train: Train) -> str:
 
 
 def _is_best(entry: dict[str, Any], history: list[dict[str, Any]]) -> bool:
-    """Highest validation accuracy; of equals the one with the lower loss."""
-
-    def score(one: dict[str, Any]) -> tuple[float, float]:
-        return one["val"]["top1"], -one["val"]["loss"]
-
-    return all(score(entry) > score(earlier) for earlier in history)
+    score = SINGLE_LABEL.score(entry["val"])
+    return all(score > SINGLE_LABEL.score(earlier["val"]) for earlier in history)
 
 
 def _out_of_patience(history: list[dict[str, Any]], train: Train) -> bool:

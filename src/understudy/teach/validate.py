@@ -9,7 +9,7 @@ import torch
 
 from understudy.errors import UserError
 from understudy.judge.statistics import wilson
-from understudy.teach.losses import task_loss
+from understudy.task import SINGLE_LABEL
 from understudy.teach.setup import Setup
 from understudy.types import Batch, Output
 
@@ -56,8 +56,8 @@ def _measure(
             continue
         moved = batch.to(device.torch)
         logits = recognise(moved).logits
-        sums[0] += task_loss(logits, moved.target).detach() * len(moved)
-        sums[1] += (logits.argmax(-1) == moved.target).sum()
+        sums[0] += SINGLE_LABEL.loss(logits, moved.target).detach() * len(moved)
+        sums[1] += SINGLE_LABEL.hits(logits, moved.target).sum()
         sums[2] += len(moved)
     setup.skipped.add(setup.processes.gather(skipped))
     loss, correct, n = setup.processes.add_up(sums).tolist()

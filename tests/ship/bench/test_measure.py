@@ -243,32 +243,6 @@ def test_rows_become_lines_to_read(rows: list[BenchRow], sleepers: list[BenchRow
     assert sum("streaming is" in line for line in lines) == 2
 
 
-def test_energy_is_said_not_to_be_told(
-    rows: list[BenchRow], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Meter:
-        spent = 0.0
-
-        def joules(self) -> float:
-            return self.spent
-
-    meter = Meter()
-
-    class Burner(Sleeper):
-        def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Output:
-            meter.spent += 0.25 * len(frames)
-            return super().forward(frames, lengths)
-
-    subject = subject_of_model("burner", Burner(0, [], ""), frames=1, size=8)
-    for find, said in ((lambda: None, None), (lambda: meter, 250.0)):
-        monkeypatch.setattr("understudy.ship.bench.measure.find_meter", find)
-        (row,) = bench([subject], threads=(1,), rounds=3, seconds=0, batch=2)
-        assert row.energy_mj == (None if said is None else pytest.approx(said))
-        told = "\n".join(bench_lines([row]))
-        assert ("not told by this system" in told) == (said is None)
-        assert (" mJ " in told) == (said is not None)
-
-
 def test_accuracy_is_that_of_the_checkpoint_that_was_evaluated(
     run: Run, artifact: Artifact, tmp_path: Path
 ) -> None:

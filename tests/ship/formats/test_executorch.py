@@ -1,6 +1,5 @@
 """ExecuTorch: what stands in for an operator equals it, files give what their models give."""
 
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from small_models import OPTIONS, build, length_of, swept
-from understudy.ship.formats import executorch as form
+from understudy.ship.formats import executorch as exporter
 from understudy.ship.formats import executorch_rewrites as rewrites
-from understudy.ship.formats.executorch_rewrites import aten
 from understudy.ship.graphs import Graph, clip_graph, graphs_of, step_graph
 from understudy.types import StreamingRecognizer
 
@@ -44,25 +42,6 @@ def test_attention(mask: str | None, scale: float | None) -> None:
     given = {None: None, "hide": kept, "add": noise(2, 1, 4, 5)}[mask]
     expected = F.scaled_dot_product_attention(query, key, value, given, scale=scale)
     assert_close(rewrites.attention(query, key, value, given, scale=scale), expected)
-
-
-@pytest.mark.parametrize(
-    ("stride", "padding", "dilation"),
-    product([(1, 1, 1), (2, 1, 2)], [(0, 0, 0), (1, 1, 0)], [(1, 1, 1), (2, 1, 1)]),
-)
-def test_convolution_of_clips(stride, padding, dilation) -> None:
-    clip, weight, bias = noise(2, 3, 7, 6, 5), noise(4, 3, 3, 3, 2), noise(4)
-    given = rewrites.convolution_3d(clip, weight, bias, stride, padding, dilation)
-    assert_close(given, F.conv3d(clip, weight, bias, stride, padding, dilation))
-
-
-@pytest.mark.parametrize("kernel", [(1, 2, 2), (2, 2, 2), (3, 2, 2)])
-@pytest.mark.parametrize("padding", [(0, 0, 0), (0, 1, 1)])
-@pytest.mark.parametrize("frames", [6, 7])
-def test_pooling_of_clips(kernel, padding, frames) -> None:
-    clip = noise(2, 3, frames, 6, 8)
-    expected = F.max_pool3d(clip, kernel, padding=padding)
-    assert torch.equal(rewrites.max_pool_3d(clip, kernel, padding=padding), expected)
 
 
 def test_gated_recurrent_unit() -> None:
@@ -130,20 +109,17 @@ def test_products_and_activations() -> None:
 
 def test_every_rewrite_is_tested_above() -> None:
     """A new one needs a test here before it can be counted."""
-    assert len(rewrites.REWRITES) == 14
-    assert aten.conv3d.default in rewrites.REWRITES
+    assert len(rewrites.REWRITES) == 12
 
 
 def test_the_trace_leaves_the_model_as_it_was() -> None:
     """frames-tcn has weight norm, channels-last weights and batch statistics to lose."""
     pytest.importorskip("executorch")
-    from understudy.ship.formats.executorch_program import rewritten
-
     model = build("frames-tcn").eval()
     before = {name: (t.clone(), t.stride()) for name, t in model.state_dict().items()}
     grads = {name: p.requires_grad for name, p in model.named_parameters()}
-    with form.quietly_lowering():
-        program = rewritten(step_graph(model))
+    with exporter.quietly_lowering():
+        program = exporter.program_of(step_graph(model))
     targets = {str(node.target) for node in program.graph.nodes}
     assert not any("norm_except_dim" in one or "_weight_norm" in one for one in targets)
     after = model.state_dict()
@@ -156,8 +132,8 @@ def test_the_trace_leaves_the_model_as_it_was() -> None:
 
 def check(graph: Graph, path: Path) -> None:
     """Export, open and compare on noise: three lengths of a clip, or a stream of 7 frames."""
-    notes = form.export(graph, path)
-    session = form.open_session(path, notes, 1)
+    notes = exporter.export(graph, path)
+    session = exporter.open_session(path, notes, 1)
     generator = torch.Generator().manual_seed(1)
     state = [spec.zeros() for spec in graph.inputs[1:]]
     for step in range(7 if graph.kind == "step" else 3):
@@ -213,8 +189,8 @@ def test_a_file_runs_without_this_package_and_with_other_threads(
     graph = graphs_of(model, length_of(model))[0]
     path = tmp_path / "clip.pte"
     capfd.readouterr()
-    notes = form.export(graph, path)
-    one, two = (form.open_session(path, notes, threads) for threads in (1, 2))
+    notes = exporter.export(graph, path)
+    one, two = (exporter.open_session(path, notes, threads) for threads in (1, 2))
     example = graph.example(1)
     arrays = [tensor.numpy() for tensor in example]
     given = []

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from small_models import OPTIONS, built, clip, length_of, swept
 from understudy.ship.formats import litert
-from understudy.ship.formats.litert_rewrites import rewritten
 from understudy.ship.graphs import Graph, graphs_of
 
 pytest.importorskip("ai_edge_litert", reason="needs the extra litert")
@@ -170,21 +169,6 @@ def test_exporting_and_loading_say_nothing(
     assert [file.name for file in tmp_path.iterdir()] == ["step.tflite"]
 
 
-@pytest.mark.parametrize("name", [name for name in OPTIONS if name.startswith("c3d")])
-def test_rewriting_changes_no_output_and_not_the_model(name: str) -> None:
-    for kind in ("clip", "step"):
-        graph = graph_of(name, kind)
-        inputs = graph.example(1)
-        weights = {key: value.clone() for key, value in graph.module.state_dict().items()}
-        with torch.inference_mode():
-            before = graph.module(*inputs)
-            given = rewritten(graph.module)(*inputs)
-        assert difference([tensor.numpy() for tensor in given], before) <= 1e-5
-        kept = graph.module.state_dict()
-        assert kept.keys() == weights.keys()
-        assert all(torch.equal(kept[key], weights[key]) for key in weights)
-
-
 def test_no_constant_takes_the_place_of_one_that_was_freed() -> None:
     """The converter knows constants by shape and address, and would write another one's numbers."""
     from litert_torch.backend.inline_consts import _ConstantFingerprint
@@ -193,15 +177,6 @@ def test_no_constant_takes_the_place_of_one_that_was_freed() -> None:
         known = {_ConstantFingerprint.from_tensor(torch.rand(500, 500)) for _ in range(20)}
     assert len(known) == 20
     assert len({_ConstantFingerprint.from_tensor(torch.rand(500, 500)) for _ in range(20)}) < 20
-
-
-def test_a_rewritten_trunk_has_no_third_dimension() -> None:
-    convolutions = [
-        module
-        for module in rewritten(graph_of("c3d-sp", "clip").module).modules()
-        if isinstance(module, torch.nn.Conv3d)
-    ]
-    assert convolutions == []
 
 
 def test_bytes_are_chosen_and_compared_as_integers() -> None:

@@ -1,4 +1,4 @@
-"""The rule that decides between FP32 and the ways of quantising, on tables made up for it."""
+"""The rule that decides between FP32 and the quantisation schemes, on tables made up for it."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from understudy.ship.int8.choice import choose
 
 
 def row(recipe: str, ratio: float, points: float, *, half: float = 0.02, **more: Any) -> dict:
-    """A way that was measured: its time over FP32's, give or take `half`, and points gained."""
+    """A scheme that was measured: its time over FP32's, give or take `half`, and points gained."""
     return {
         "recipe": recipe,
         "failure": None,
@@ -36,14 +36,16 @@ def test_the_fastest_of_those_that_keep_accuracy_is_shipped() -> None:
     assert "exclude" not in sentence
 
 
-@pytest.mark.parametrize(("points", "shipped"), [(-1.0, "way"), (-1.01, "fp32"), (3.0, "way")])
+@pytest.mark.parametrize(
+    ("points", "shipped"), [(-1.0, "scheme"), (-1.01, "fp32"), (3.0, "scheme")]
+)
 def test_one_point_is_the_most_that_may_be_lost(points: float, shipped: str) -> None:
-    assert choose([FLOAT, row("way", 0.5, points)])[0] == shipped
+    assert choose([FLOAT, row("scheme", 0.5, points)])[0] == shipped
 
 
-@pytest.mark.parametrize(("half", "shipped"), [(0.04, "way"), (0.05, "fp32"), (0.2, "fp32")])
+@pytest.mark.parametrize(("half", "shipped"), [(0.04, "scheme"), (0.05, "fp32"), (0.2, "fp32")])
 def test_fp32_wins_unless_the_gain_is_beyond_doubt(half: float, shipped: str) -> None:
-    assert choose([FLOAT, row("way", 0.95, 0.0, half=half)])[0] == shipped
+    assert choose([FLOAT, row("scheme", 0.95, 0.0, half=half)])[0] == shipped
 
 
 def test_fp32_is_shipped_with_the_figures_of_the_nearest() -> None:
@@ -64,9 +66,9 @@ def test_training_with_quantisation_is_named_where_only_accuracy_stands_in_the_w
 
 
 def test_few_clips_are_called_few() -> None:
-    wide = row("way", 0.5, 0.0, n=20, low_points=-16.0, high_points=16.0)
+    wide = row("scheme", 0.5, 0.0, n=20, low_points=-16.0, high_points=16.0)
     chosen, sentence = choose([FLOAT, wide])
-    assert chosen == "way"
+    assert chosen == "scheme"
     assert "(-16.0 to +16.0, 20 validation clips)" in sentence
     assert "do not exclude that it loses more than 1 point" in sentence
 

@@ -1,4 +1,4 @@
-"""INT8 for ExecuTorch: each way quantises what it says, and callers notice nothing."""
+"""INT8 for ExecuTorch: each scheme quantises what it says, and callers notice nothing."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from small_models import CLASSES, build, clip
-from understudy.ship.formats import executorch as form
+from understudy.ship.formats import executorch as exporter
 from understudy.ship.graphs import Graph, clip_graph, step_graph
-from understudy.ship.int8 import Unsuitable
+from understudy.ship.int8 import Job, Unsuitable
 from understudy.types import Output, StreamingRecognizer
 
 FRAMES = 3
@@ -29,7 +29,7 @@ def graph() -> Graph:
 @pytest.fixture(scope="module")
 def float_file(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("float") / "clip.pte"
-    form.export(graph, path)
+    exporter.export(graph, path)
     return path
 
 
@@ -37,19 +37,18 @@ def float_file(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Path:
     "name",
     [
         pytest.param("static", marks=pytest.mark.slow),
-        pytest.param("static, convolutions only", marks=pytest.mark.slow),
         "dynamic",
     ],
 )
 def test_an_int8_file_takes_and_gives_what_the_float_file_does(
     name: str, graph: Graph, float_file: Path, tmp_path: Path
 ) -> None:
-    from understudy.ship.int8.executorch import RECIPES
+    from understudy.ship.int8.executorch import SCHEMES
 
     path = tmp_path / "clip.pte"
-    notes = RECIPES[name](graph, float_file, {}, [inputs(seed) for seed in range(4)], path)
-    given = form.open_session(path, notes, 1)(inputs(99))
-    expected = form.open_session(float_file, {}, 1)(inputs(99))
+    notes = SCHEMES[name](Job(graph, float_file, {}, [inputs(seed) for seed in range(4)], path))
+    given = exporter.open_session(path, notes, 1)(inputs(99))
+    expected = exporter.open_session(float_file, {}, 1)(inputs(99))
     for array, other, spec in zip(given, expected, graph.outputs, strict=True):
         assert (str(array.dtype), array.shape) == (spec.dtype, spec.shape)
         off = np.abs(array - other).max()
@@ -64,7 +63,7 @@ def test_an_int8_file_takes_and_gives_what_the_float_file_does(
 def test_masks_and_counts_of_a_stream_stay_as_they_are(name: str, tmp_path: Path) -> None:
     """The quantiser would observe booleans, and make a float of a count that has 1 added."""
     pytest.importorskip("executorch")
-    from understudy.ship.int8.executorch import RECIPES
+    from understudy.ship.int8.executorch import SCHEMES
 
     model = build("frames-attention").eval()
     assert isinstance(model, StreamingRecognizer)
@@ -72,8 +71,8 @@ def test_masks_and_counts_of_a_stream_stay_as_they_are(name: str, tmp_path: Path
     pixels = clip(1, 6, seed=3)[0]
     begin = [np.zeros(spec.shape, dtype=spec.dtype) for spec in graph.inputs[1:]]
     seen = [[one[None].numpy(), *begin] for one in clip(1, 4, seed=4)[0]]
-    notes = RECIPES[name](graph, tmp_path / "float.pte", {}, seen, tmp_path / "step.pte")
-    session = form.open_session(tmp_path / "step.pte", notes, 1)
+    notes = SCHEMES[name](Job(graph, tmp_path / "float.pte", {}, seen, tmp_path / "step.pte"))
+    session = exporter.open_session(tmp_path / "step.pte", notes, 1)
     ours, theirs = [torch.from_numpy(one) for one in begin], begin
     for frame in pixels:
         with torch.inference_mode():
@@ -100,10 +99,10 @@ class Pixels(nn.Module):
 
 def test_a_graph_without_layers_is_unsuitable(tmp_path: Path) -> None:
     pytest.importorskip("executorch")
-    from understudy.ship.int8.executorch import RECIPES
+    from understudy.ship.int8.executorch import SCHEMES
 
     idle = clip_graph(Pixels().eval(), FRAMES)  # pyright: ignore[reportArgumentType]
-    for recipe in RECIPES.values():
+    for scheme in SCHEMES.values():
         with pytest.raises(Unsuitable, match="no layer"):
-            recipe(idle, tmp_path / "a.pte", {}, [], tmp_path / "b.pte")
+            scheme(Job(idle, tmp_path / "a.pte", {}, [], tmp_path / "b.pte"))
     assert torch.is_inference_mode_enabled() is False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +16,9 @@ import pyarrow.csv as arrow_csv
 
 from understudy.data.columns import TEXT, as_text, pc
 from understudy.errors import UserError
+
+_ROWS = 16_384
+"""Rows that are held as Python values at a time."""
 
 
 def read_csv(path: Path) -> dict[str, pa.Array]:
@@ -48,28 +52,41 @@ def _read_fast(path: Path) -> pa.Table:
 
 
 def _read_slowly(path: Path) -> dict[str, pa.Array]:
+    parts: list[list[pa.Array]] = []
+    wrong = ""
     try:
         # utf-8-sig: spreadsheets put a byte order mark before the first column name.
         with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.reader(file) if line]
+            lines = (line for line in csv.reader(file) if line)
+            names = next(lines, None)
+            for number, block in enumerate(iter(lambda: list(islice(lines, _ROWS)), [])):
+                wrong = wrong or _wrong_width(block, 2 + number * _ROWS, len(names or ()))
+                if not wrong:
+                    columns = zip(*block, strict=True)
+                    parts.append([as_text([value.strip() for value in one]) for one in columns])
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(
             f"{path} is no readable CSV file in UTF-8: {error}. Save it again as CSV in UTF-8; "
             "spreadsheets offer that under Save as."
         ) from error
-    if not lines:
+    if names is None:
         raise UserError(f"{path} is empty; expected a header: path,label,split,group.")
-    header = _checked_header(path, lines[0])
-    for number, line in enumerate(lines[1:], start=2):
-        if len(line) != len(header):
-            raise UserError(
-                f"{path}, row {number}: {len(line)} values under {len(header)} columns. A comma "
+    header = _checked_header(path, names)
+    if wrong:
+        raise UserError(f"{path}, {wrong}")
+    columns = zip(*parts, strict=True) if parts else ([as_text([])] for _ in header)
+    return {name: pa.concat_arrays(some) for name, some in zip(header, columns, strict=True)}
+
+
+def _wrong_width(lines: list[list[str]], first: int, width: int) -> str:
+    """What is wrong with the first line that has more or fewer values than there are columns."""
+    for number, line in enumerate(lines, start=first):
+        if len(line) != width:
+            return (
+                f"row {number}: {len(line)} values under {width} columns. A comma "
                 'inside a value needs quotes: "a, b".'
             )
-    return {
-        name: as_text([line[column].strip() for line in lines[1:]])
-        for column, name in enumerate(header)
-    }
+    return ""
 
 
 def _checked_header(path: Path, values: list[str]) -> list[str]:

@@ -174,11 +174,13 @@ def _relative(manifest: Manifest, folder: Path) -> pa.Array:
     if os.sep != "/":
         return as_text([written(row) for row in range(len(manifest))])
     # What pathlib would write as it is can be joined and cut as text, a hundred times faster.
-    odd = pc.match_substring_regex(paths, r"^/|^$|//|/$|(^|/)\.(/|$)")
     root, here = (_with_slash(place) for place in (manifest.root.absolute(), folder))
     full = pc.binary_join_element_wise(_text(root), paths, _text(""))
-    below = pc.starts_with(full, here)
-    found = pc.if_else(below, pc.utf8_slice_codeunits(full, len(here)), full)
+    found = pc.if_else(pc.starts_with(full, here), pc.utf8_slice_codeunits(full, len(here)), full)
+    odd = pc.or_(
+        pc.match_substring_regex(paths, r"^/|^$|//|/$|(^|/)\.(/|$)"),
+        pc.equal(full, _text(here.removesuffix("/"))),  # the folder itself is a clip
+    )
     rows = np.flatnonzero(odd.to_numpy(zero_copy_only=False)).tolist()
     return pc.replace_with_mask(found, odd, as_text([written(row) for row in rows]))
 

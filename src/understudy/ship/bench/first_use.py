@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
-
-from understudy.ship.bench.memory import own_peak_bytes
 
 CALLS = 3
 
@@ -32,10 +32,10 @@ _RUNTIMES = {
 class FirstUse(NamedTuple):
     """load_ms: from files to a model that can be called; None where there are no files.
     first_call_ms: its first call. peak_rss_mb: peak resident memory of the process in MB (10^6
-    bytes), interpreter and libraries included; None where the operating system does not tell."""
+    bytes), interpreter and libraries included; None where the system does not report it."""
 
     load_ms: float | None
-    first_call_ms: float
+    first_call_ms: float | None
     peak_rss_mb: float | None
 
 
@@ -124,6 +124,20 @@ def _loader(
         return recognizer
 
     return load
+
+
+def own_peak_bytes() -> int | None:
+    """Peak resident memory of this process; None where the operating system does not report it."""
+    # Not getrusage on Linux: there a new process inherits the peak of the one that started it.
+    status = Path("/proc/self/status")
+    if status.exists():
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))
+        return int(found[1]) * 1024 if found else None
+    if sys.platform == "darwin":
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return None
 
 
 def main() -> None:

@@ -127,9 +127,9 @@ def _hint(name: str, path: Path) -> str:
     if colon:
         close = nearest(prefix, list(PREFIXES))
         return f"{close[:-1]}:{rest}?" if close else ""
-    bare, at, form = name.partition("@")
+    bare, at, format_ = name.partition("@")
     if bare in list_models():
-        return f" Did you mean model:{bare}{at}{form}?"
+        return f" Did you mean model:{bare}{at}{format_}?"
     beside = [
         str(file.parent)
         for pattern in ("*/recipe.yaml", "*/contract.json")
@@ -149,12 +149,12 @@ def _own(path: Path) -> Subject:
 
 def _peer(spec: str, frames: int, size: int, folder: Path) -> Subject:
     """A model by its name, in PyTorch or exported to `folder`."""
-    name, form = split_peer(spec)
+    name, format_ = split_peer(spec)
     model = create_peer(name, frames=frames, size=size)
-    if form is None:
+    if format_ is None:
         source = ("peer", name)
         return subject_of_model(spec, model, frames=frames, size=size, kind="peer", source=source)
-    artifact = export_peer(spec, model, form, frames, folder)
+    artifact = export_peer(spec, model, format_, frames, folder)
     # The model again, in case exporting changed the one in memory.
     again = create_peer(name, frames=frames, size=size)
     clips, lengths = natural_clips(1, frames, size), torch.tensor([frames])
@@ -165,21 +165,24 @@ def _peer(spec: str, frames: int, size: int, folder: Path) -> Subject:
     return replace(subject_of_artifact(artifact), name=spec, kind="peer")
 
 
-def export_peer(spec: str, model: Recognizer, form: str, frames: int, folder: Path) -> Artifact:
+def export_peer(spec: str, model: Recognizer, format_: str, frames: int, folder: Path) -> Artifact:
     """An artifact with as much of a contract as timing needs."""
-    module = find_format(form)
+    module = find_format(format_)
     folder.mkdir()
     contract: dict[str, Any] = {
         "format": CONTRACT_FORMAT,
         "contract_version": CONTRACT_VERSION,
-        "runtime": form,
+        "runtime": format_,
         "precision": module.PRECISION,
         "run": spec,
+        "model": spec,
         "parameters": parameter_count(model),
         "classes": [],
+        "unknown_below": None,
         "batch": "any" if module.ANY_BATCH else 1,
         "graphs": write_graphs(module, model, frames, folder),
         "input": {"frames": frames, "size": model.input_size},
+        "sampling": {},
     }
     write_json(folder / "contract.json", contract)
     return Artifact(folder)

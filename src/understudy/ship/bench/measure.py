@@ -16,7 +16,6 @@ import torch
 from understudy.errors import UserError
 from understudy.run import Run, write_json
 from understudy.ship.artifact import Artifact
-from understudy.ship.bench.energy import energy_per_call, find_meter
 from understudy.ship.bench.first_use import FirstUse, first_use
 from understudy.ship.bench.machine import cores, where_and_when
 from understudy.ship.bench.subjects import (
@@ -28,7 +27,6 @@ from understudy.ship.bench.subjects import (
 )
 from understudy.ship.bench.timing import FEWEST_ROUNDS, interleave, ratio_interval, round_medians
 
-ENERGY_ROUNDS = 3
 BUDGET_S = 120.0
 """No round of a number of threads begins later; three are always done."""
 
@@ -37,8 +35,8 @@ BUDGET_S = 120.0
 class BenchRow:
     """One subject reading clips, or new frames of a stream, at one number of threads.
 
-    Times, work and energy are per clip or per new frame, as `what` says. What was not measured, or
-    does not exist, is None.
+    Times and work are per clip or per new frame, as `what` says. What was not measured, or does not
+    exist, is None.
     """
 
     subject: str
@@ -76,9 +74,6 @@ class BenchRow:
     """The first call in that process, for the whole batch."""
     peak_rss_mb: float | None
     """Peak memory of that process, libraries included."""
-    energy_mj: float | None
-    """Millijoules that the processor's package draws, its idle draw included. None where the
-    system does not tell."""
     parameters: int
     gmacs: float
     """Thousand million multiply-accumulates."""
@@ -189,20 +184,17 @@ def _bench_at(
         for what in subject.reads:
             entries.append((subject, what))
             calls.append(reading(recognizer, clips, what))
-    energies: list[float | None] = [None] * len(calls)
     with torch.inference_mode():
         times = interleave(calls, rounds=rounds, seconds=seconds, budget_s=budget_s)
-        meter = find_meter()
-        if meter is not None:
-            energies = [*energy_per_call(calls, meter, rounds=ENERGY_ROUNDS, seconds=seconds)]
     rows = []
     medians = [round_medians(turns) / batch for turns in times]
     own_clips = medians[0]
-    for (subject, what), turns, median, energy in zip(
-        entries, times, medians, energies, strict=True
-    ):
+    for (subject, what), turns, median in zip(entries, times, medians, strict=True):
         own_clips = median if what == "clip" else own_clips
-        use = _first_use(subject, what, batch, threads) if memory else None
+        use = FirstUse(None, None, None)
+        if memory and subject.source:
+            shape = {"frames": subject.frames, "size": subject.size, "batch": batch}
+            use = first_use(subject.source, what=what, threads=threads, **shape)
         rows.append(
             BenchRow(
                 subject=subject.name,
@@ -217,10 +209,7 @@ def _bench_at(
                 **_times(turns, median, batch),
                 **_ratio("ratio", median, medians[0]),
                 **_ratio("clip_over_frame", own_clips, median, known=what == "frame"),
-                load_ms=use.load_ms if use else None,
-                first_call_ms=use.first_call_ms if use else None,
-                peak_rss_mb=use.peak_rss_mb if use else None,
-                energy_mj=None if energy is None else energy / batch * 1e3,
+                **use._asdict(),
                 parameters=subject.parameters,
                 gmacs=subject.reads[what].macs / 1e9,
                 file_bytes=subject.reads[what].file_bytes,
@@ -256,16 +245,3 @@ def _accuracy(subject: Subject) -> dict[str, Any]:
     parts = ("value", "low", "high", "n", "split")
     names = ("top1", "top1_low", "top1_high", "top1_n", "top1_split")
     return {name: getattr(found, part, None) for name, part in zip(names, parts, strict=True)}
-
-
-def _first_use(subject: Subject, what: str, batch: int, threads: int) -> FirstUse | None:
-    if not subject.source:
-        return None
-    return first_use(
-        subject.source,
-        what=what,
-        frames=subject.frames,
-        size=subject.size,
-        batch=batch,
-        threads=threads,
-    )

@@ -45,18 +45,18 @@ def split_peer(spec: str) -> tuple[str, str | None]:
     """
     from understudy.ship.formats import FORMATS
 
-    name, at, form = spec.partition("@")
+    name, at, format_ = spec.partition("@")
     if not at:
         return name, None
     executed = tuple(key for key, module in FORMATS.items() if module.RUNS_HERE)
-    if form in FORMATS and form not in executed:
-        raise UserError(f"{spec}: this package does not execute {FORMATS[form].TITLE} files.")
-    if form not in FORMATS:
+    if format_ in FORMATS and format_ not in executed:
+        raise UserError(f"{spec}: this package does not execute {FORMATS[format_].TITLE} files.")
+    if format_ not in FORMATS:
         raise UserError(
-            f"{spec}: there is no export format {form or '(nothing)'}.{nearest(form, executed)} "
-            f"After @ stands one of: {', '.join(executed)}."
+            f"{spec}: there is no export format {format_ or '(nothing)'}."
+            f"{nearest(format_, executed)} After @ stands one of: {', '.join(executed)}."
         )
-    return name, form
+    return name, format_
 
 
 def is_peer(spec: str) -> bool:

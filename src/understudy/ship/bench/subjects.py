@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from understudy.run import Run
 from understudy.ship.artifact import Artifact, load_artifact
 from understudy.ship.bench.accuracy import Accuracy, accuracy_of_artifact, accuracy_of_run
-from understudy.ship.contract import frames_taken, load_for_export
+from understudy.ship.graphs import step_graph
 from understudy.ship.macs import count_macs
 from understudy.types import Recognizer, State, StreamingRecognizer, parameter_count
 
@@ -60,12 +60,12 @@ class Subject:
 
 def subject_of_run(run: Run, checkpoint: str = "best") -> Subject:
     """A run's model in PyTorch, on the CPU."""
-    model = load_for_export(run, checkpoint)
+    classifier = run.classifier(checkpoint)
     return subject_of_model(
         run.name,
-        model,
-        frames=frames_taken(run, model),
-        size=run.recipe.data.size,
+        classifier.model,
+        frames=classifier.clip_frames,
+        size=classifier.input_size,
         file_bytes=run.checkpoint_path(checkpoint).stat().st_size,
         kind="run",
         source=("run", str(run.path), checkpoint),
@@ -79,7 +79,7 @@ def subject_of_artifact(artifact: Artifact) -> Subject:
     contract = artifact.contract
     runtime, precision = contract["runtime"], contract["precision"]
     graphs: list[tuple[What, str]] = [("clip", "clip"), ("frame", "step")]
-    # Which way of quantising each graph has stands in the precision of its row.
+    # The name says INT8; the quantisation scheme of each graph is the precision of its row.
     kind = "int8" if "int8" in precision else precision
     reads: dict[What, Reading] = {}
     for what, graph in graphs:
@@ -116,8 +116,8 @@ def subject_of_model(
     clip = natural_clips(1, frames, size)
     reads: dict[What, Reading] = {"clip": Reading(count_macs(model, clip), file_bytes)}
     if isinstance(model, StreamingRecognizer):
-        macs = count_macs(_Step(model), clip[:, 0], *model.init_state(1))
-        reads["frame"] = Reading(macs, file_bytes)
+        step = step_graph(model)
+        reads["frame"] = Reading(count_macs(step.module, *step.example(1)), file_bytes)
     return Subject(
         name=name,
         kind=kind,
@@ -172,14 +172,3 @@ def natural_clips(batch: int, frames: int, size: int) -> Tensor:
     grain = torch.randn(smooth.shape, generator=generator) * 0.03
     pixels = ((smooth + grain) * 255).clamp(0, 255).to(torch.uint8)
     return pixels.unflatten(0, (batch, frames))
-
-
-class _Step(nn.Module):
-    """One step as a forward pass, so that its arithmetic can be counted."""
-
-    def __init__(self, model: StreamingRecognizer) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, frame: Tensor, *state: Tensor) -> Tensor:
-        return self.model.step(frame, state)[0].logits

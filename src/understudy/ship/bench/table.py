@@ -25,7 +25,6 @@ _COLUMNS: dict[str, Callable[[BenchRow], str]] = {
     "load ms": lambda row: _number(row.load_ms, ".0f"),
     "first call ms": lambda row: _number(row.first_call_ms, ".1f"),
     "peak MB": lambda row: _number(row.peak_rss_mb, ".0f"),
-    "mJ": lambda row: _number(row.energy_mj, ".1f"),
     "file MB": lambda row: _number(row.file_bytes, ".2f", 1e6),
     "params": lambda row: f"{row.parameters:,}",
     "GMACs": lambda row: f"{row.gmacs:.3f}",
@@ -72,10 +71,6 @@ def _sentences(rows: Sequence[BenchRow]) -> list[str]:
         f"are to the clips of {first.subject}, over {_span({row.rounds for row in rows})} rounds."
     ]
     said += [_streaming(row) for row in rows if row.what == "frame"]
-    if all(row.energy_mj is None for row in rows):
-        said.append("Energy: not told by this system.")
-    else:
-        said.append("mJ: what the processor's package draws meanwhile, its idle draw included.")
     splits = {(row.top1_split, row.top1_n) for row in rows if row.top1 is not None}
     if splits:
         where = "; ".join(f"{n} clips of {split}" for split, n in sorted(splits, key=str))

@@ -2,7 +2,7 @@
 
 Callables take turns (A B C, A B C, ...), so that a machine that slows down slows all of them. Each
 turn starts with a call that is not counted; it warms caches and lets the threads of the callable
-before come to rest. Times mean little by themselves and are told as ratios, with an interval.
+before come to rest. Times mean little by themselves and are reported as ratios, with an interval.
 """
 
 from __future__ import annotations
@@ -44,10 +44,8 @@ def interleave(
 
 
 def round_medians(turns: Sequence[np.ndarray]) -> np.ndarray:
-    """The median of each round, (rounds,). Rounds, not calls, are what is independent.
-
-    Neighbouring calls share the machine's mood.
-    """
+    """The median of each round, (rounds,). Rounds are what is independent: neighbouring calls are
+    correlated."""
     return np.array([np.median(turn) for turn in turns])
 
 

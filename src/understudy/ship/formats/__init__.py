@@ -40,7 +40,7 @@ class Format(Protocol):
     """Whether this package can execute its files. What cannot be executed is only converted."""
 
     def export(self, graph: Graph, path: Path) -> dict[str, Any]:
-        """Write one file. Gives what is to be said of it in the contract: the form chosen, ..."""
+        """Write one file. Gives what is to be said of it in the contract beside its tensors."""
         ...
 
     def open_session(self, path: Path, entry: dict[str, Any], threads: int | None) -> Session:
@@ -66,19 +66,19 @@ def find_format(name: str) -> Format:
             f"There is no export format {name}.{nearest(name, tuple(FORMATS))} "
             f"Known: {', '.join(FORMATS)}."
         )
-    form = FORMATS[name]
-    missing = [module for module in form.MODULES if not _is_there(module)]
+    format_ = FORMATS[name]
+    missing = [module for module in format_.MODULES if not _is_there(module)]
     if missing:
         raise UserError(
-            f"{form.TITLE} needs {', '.join(missing)}, which is not installed. Install it with: "
-            f"pip install 'understudy[{form.EXTRA}]'  ({form.PLATFORMS})"
+            f"{format_.TITLE} needs {', '.join(missing)}, which is not installed. Install it with: "
+            f"pip install 'understudy[{format_.EXTRA}]'  ({format_.PLATFORMS})"
         )
-    return form
+    return format_
 
 
-def is_installed(form: Format) -> bool:
+def is_installed(format_: Format) -> bool:
     """Whether everything that a format needs can be imported."""
-    return all(map(_is_there, form.MODULES))
+    return all(map(_is_there, format_.MODULES))
 
 
 def _is_there(module: str) -> bool:

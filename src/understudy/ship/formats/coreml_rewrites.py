@@ -1,4 +1,4 @@
-"""What Core ML's converter needs to be said in other words: rewrites of an exported program.
+"""Rewrites of an exported program for Core ML's converter.
 
 Each leaves every output as it was (a test runs both programs in PyTorch), with one exception that
 only a computation in float16 can meet: see `_divisors`.
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from understudy.ship.formats.prepare import prepared, trace
 from understudy.ship.graphs import Graph
 
 aten = torch.ops.aten
@@ -54,7 +55,7 @@ def program_of(graph: Graph) -> ExportedProgram:
     """The program of a graph for one clip that Core ML's converter can read, on float32 pixels."""
     from torch._decomp import get_decompositions
 
-    program = torch.export.export(Boundary(graph.module), floats(graph.example(1)))
+    program = trace(Boundary(prepared(graph)), floats(graph.example(1)))
     program = program.run_decompositions(get_decompositions([aten.gru.input]))
     for node in list(program.graph.nodes):
         if node.op == "call_function":

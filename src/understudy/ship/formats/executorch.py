@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from understudy.ship.formats.flat_c3d import flatten_c3d
+from understudy.ship.formats.prepare import fresh, prepared, trace
 from understudy.ship.formats.quiet import quiet, quiet_native
 from understudy.ship.graphs import Graph
 
@@ -35,9 +37,26 @@ METHOD = "forward"
 def export(graph: Graph, path: Path) -> dict[str, Any]:
     """Write a graph to one ExecuTorch file at `path`, for one clip or one frame of a stream."""
     with quietly_lowering():
-        from understudy.ship.formats.executorch_program import rewritten
+        return lower(program_of(graph), path)
 
-        return lower(rewritten(graph), path)
+
+def program_of(graph: Graph) -> ExportedProgram:
+    """A graph for one clip or one frame, in operators that the delegate takes.
+
+    What depends on weights alone is computed now: ranges of attention, time positions.
+    """
+    from executorch.exir.passes.constant_prop_pass import constant_prop_pass
+
+    from understudy.ship.formats.executorch_rewrites import REWRITES
+
+    program = trace(flatten_c3d(prepared(graph)), graph.example(1))
+    with torch.no_grad():
+        folded = constant_prop_pass(program.run_decompositions(REWRITES))
+    # A part of a larger tensor would be written from where the larger one begins.
+    for name, tensor in folded.constants.items():
+        if isinstance(tensor, torch.Tensor):
+            folded.constants[name] = fresh(tensor)
+    return folded
 
 
 def lower(program: ExportedProgram, path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What ExecuTorch's CPU delegate does not take, or takes badly, said in operators that it does.
+"""Rewrites for ExecuTorch: what its CPU delegate does not take, or takes badly, in other operators.
 
 XNNPACK knows two-dimensional convolution and pooling, products of matrices and elementwise
 operators. What it does not know is computed by portable kernels, some of them missing, and splits
@@ -52,55 +52,6 @@ def matmul(left: Tensor, right: Tensor) -> Tensor:
         return NotImplemented
     flat = torch.bmm(left.reshape(-1, *left.shape[-2:]), right.reshape(-1, *right.shape[-2:]))
     return flat.reshape(*lead, *flat.shape[-2:])
-
-
-def convolution_3d(
-    clip: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Sequence[int] = (1, 1, 1),
-    padding: Sequence[int] = (0, 0, 0),
-    dilation: Sequence[int] = (1, 1, 1),
-    groups: int = 1,
-) -> Tensor:
-    """(B, C, T, H, W) -> the same with other numbers, as a 2-D convolution.
-
-    An output frame's taps, the input frames that it reads, stand side by side as channels.
-    """
-    if groups != 1:
-        return NotImplemented
-    stride, padding, dilation = _triple(stride), _triple(padding), _triple(dilation)
-    batch, taps = clip.shape[0], weight.shape[2]
-    frames = F.pad(clip.transpose(1, 2), (0, 0, 0, 0, 0, 0, padding[0], padding[0]))
-    count = (frames.shape[1] - dilation[0] * (taps - 1) - 1) // stride[0] + 1
-    starts = [tap * dilation[0] for tap in range(taps)]
-    seen = torch.cat([_every(frames, 1, start, stride[0], count) for start in starts], dim=2)
-    flat = torch.cat([weight[:, :, tap] for tap in range(taps)], dim=1)
-    out = F.conv2d(seen.flatten(0, 1), flat, bias, stride[1:], padding[1:], dilation[1:])
-    return out.unflatten(0, (batch, count)).transpose(1, 2)
-
-
-def max_pool_3d(
-    clip: Tensor,
-    kernel_size: Sequence[int],
-    stride: Sequence[int] = (),
-    padding: Sequence[int] = (0, 0, 0),
-    dilation: Sequence[int] = (1, 1, 1),
-    ceil_mode: bool = False,
-) -> Tensor:
-    """(B, C, T, H, W) -> the same, smaller: 2-D pooling, then the maximum over neighbour frames."""
-    kernel, padding = _triple(kernel_size), _triple(padding)
-    stride = _triple(stride) if len(stride) else kernel
-    if ceil_mode or padding[0] or set(dilation) != {1}:
-        return NotImplemented
-    batch, _, frames = clip.shape[:3]
-    flat = clip.transpose(1, 2).flatten(0, 1)
-    pooled = F.max_pool2d(flat, kernel[1:], stride[1:], padding[1:]).unflatten(0, (batch, frames))
-    count = (frames - kernel[0]) // stride[0] + 1
-    most = _every(pooled, 1, 0, stride[0], count)
-    for start in range(1, kernel[0]):
-        most = torch.maximum(most, _every(pooled, 1, start, stride[0], count))
-    return most.transpose(1, 2)
 
 
 def gru(
@@ -222,8 +173,6 @@ def unsqueeze(values: Tensor, dim: int) -> Tensor:
 REWRITES: dict[Any, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: attention,
     aten.matmul.default: matmul,
-    aten.conv3d.default: convolution_3d,
-    aten.max_pool3d.default: max_pool_3d,
     aten.gru.input: gru,
     aten.layer_norm.default: layer_norm,
     aten.mean.dim: mean,
@@ -236,26 +185,6 @@ REWRITES: dict[Any, Callable[..., Any]] = {
     aten.unsqueeze.default: unsqueeze,
 }
 """Operator -> what stands in for it. One that gives NotImplemented leaves the operator there."""
-
-
-def _triple(values: Sequence[int]) -> tuple[int, int, int]:
-    one, *rest = values
-    two, three = rest or (one, one)
-    return one, two, three
-
-
-def _every(values: Tensor, dim: int, start: int, step: int, count: int) -> Tensor:
-    """`count` rows from `start` on, each `step` after the one before.
-
-    Slices with a step are not delegated: these are cut out, folded and cut again.
-    """
-    if step == 1:
-        return values.narrow(dim, start, count)
-    rows = values.narrow(dim, start, min(count * step, values.shape[dim] - start))
-    if rows.shape[dim] < count * step:  # the last row has too few behind it
-        return torch.cat([values.narrow(dim, start + i * step, 1) for i in range(count)], dim)
-    folded = rows.unflatten(dim, (count, step))
-    return folded.narrow(dim + 1, 0, 1).flatten(dim, dim + 1)
 
 
 def _without(values: Tensor, dim: int) -> Tensor:

@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from understudy.ship.formats.litert_rewrites import convertible, rewritten
+from understudy.ship.formats.flat_c3d import flatten_c3d
+from understudy.ship.formats.litert_rewrites import convertible
+from understudy.ship.formats.prepare import RowMajor, prepared
 from understudy.ship.formats.quiet import quiet, quiet_native
 from understudy.ship.graphs import Graph
 
@@ -36,10 +38,11 @@ SIGNATURE = "serving_default"
 def export(graph: Graph, path: Path) -> dict[str, Any]:
     """Write a graph to one LiteRT file at `path`, for one clip or one frame of a stream."""
     given = dict(zip((spec.name for spec in graph.inputs), graph.example(1), strict=True))
-    with _quietly_converting():
+    with quiet("torch.export", "root"), quiet_native():
         import litert_torch
 
-        program = torch.export.export(_Named(graph), (), given)
+        with torch.no_grad(), RowMajor():
+            program = torch.export.export(_Named(graph), (), given)
         module = convertible(program)
         with _constants_kept():
             litert_torch.convert(module, sample_kwargs=given).export(str(path))
@@ -76,7 +79,7 @@ class _Named(nn.Module):
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
-        self.module = rewritten(graph.module)
+        self.module = flatten_c3d(prepared(graph))
         self.inputs = [spec.name for spec in graph.inputs]
         self.outputs = [spec.name for spec in graph.outputs]
         self.eval()
@@ -90,8 +93,8 @@ class _Named(nn.Module):
 def _constants_kept() -> Iterator[None]:
     """Within it no constant that the converter has written is freed.
 
-    It remembers constants by shape and address. Some are computed on the way, and the next one of
-    the same shape may come to lie where the last one was: it is then written as that one.
+    The converter recognises a constant that it has written before by its shape and memory address.
+    If a temporary one were freed, the next of that shape could take its address, and its numbers.
     """
     from litert_torch.backend import inline_consts
 
@@ -107,19 +110,3 @@ def _constants_kept() -> Iterator[None]:
         yield
     finally:
         fingerprint.from_tensor = original
-
-
-@contextmanager
-def _quietly_converting() -> Iterator[None]:
-    """The converter draws its progress unless a variable forbids it, and logs from C++ besides."""
-    variable = "LITERT_TORCH_SHOW_PROGRESS"
-    before = os.environ.get(variable)
-    os.environ[variable] = "n"
-    try:
-        with quiet("torch.export", "root"), quiet_native():
-            yield
-    finally:
-        if before is None:
-            del os.environ[variable]
-        else:
-            os.environ[variable] = before

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from understudy.ship.formats.quiet import quiet
 from understudy.ship.graphs import Graph
-
-if TYPE_CHECKING:
-    import onnx
-    import onnx_ir as ir
-    import onnxruntime
 
 TITLE: str = "ONNX Runtime"
 SUFFIX: str = ".onnx"
@@ -33,94 +26,55 @@ RUNS_HERE: bool = True
 def export(graph: Graph, path: Path) -> dict[str, Any]:
     """Write a graph to one ONNX file at `path`. The batch stays free, all other sizes are fixed.
 
-    Models that encode each frame by itself are written in the faster of two forms; the notes say
-    which, and the framewise form's time over the batched one's (`form_ratio`).
-    """
-    import onnx_ir as ir
-
-    from understudy.ship.formats.onnx_fold import fold
-    from understudy.ship.formats.onnx_form import BATCHED, FRAMEWISE, encodes_frames, join, race
-    from understudy.ship.formats.onnx_modules import rewritten
-
-    if not encodes_frames(graph):
-        model = _trace(
-            rewritten(graph.module),
-            graph.example(2),
-            [spec.shape[0] for spec in graph.inputs],
-            [spec.name for spec in graph.inputs],
-            [spec.name for spec in graph.outputs],
-            variadic=graph.kind == "step",
-        )
-        fold(model)
-        ir.save(model, path)
-        return {"opset": _opset(path)}
-    parts = _parts(graph)
-    forms = {form: join(*parts, form).SerializeToString() for form in (BATCHED, FRAMEWISE)}
-    given = {
-        spec.name: value.numpy() for spec, value in zip(graph.inputs, graph.example(1), strict=True)
-    }
-    sessions = [_session(forms[form], 1) for form in (BATCHED, FRAMEWISE)]
-    form, ratio = race(*(partial(session.run, None, given) for session in sessions))
-    path.write_bytes(forms[form])
-    return {"opset": _opset(path), "form": form, "form_ratio": round(ratio, 3)}
-
-
-def _parts(graph: Graph) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    """The encoder of frames and the head of clips of a graph that has both."""
-    import onnx_ir as ir
-
-    from understudy.ship.formats.onnx_fold import fold
-    from understudy.ship.formats.onnx_form import Encoder, Head
-    from understudy.ship.formats.onnx_modules import rewritten
-
-    frames, lengths = graph.example(2)
-    encoder = Encoder(cast(nn.Module, rewritten(graph.module).model))
-    head = Head(encoder.model, graph.frames)
-    with torch.no_grad():
-        features = encoder(frames)
-    encoding = _trace(encoder, (frames,), [1], ["frames"], ["features"])
-    fold(encoding)
-    outputs = [spec.name for spec in graph.outputs]
-    rest = _trace(head, (features, lengths), [graph.frames, 1], ["features", "lengths"], outputs)
-    return ir.to_proto(encoding), ir.to_proto(rest)
-
-
-def _trace(
-    module: nn.Module,
-    example: tuple[Tensor, ...],
-    rows: list[int],
-    inputs: list[str],
-    outputs: list[str],
-    variadic: bool = False,
-) -> ir.Model:
-    """The ONNX graph of a module. rows: of each input, for one clip.
-
     It is traced with a batch of 2: a batch of 1 would be frozen into the file, even where it was
-    declared dynamic. variadic: all inputs but the first are one variadic argument.
+    declared dynamic.
     """
+    from understudy.ship.formats.onnx_modules import rewritten
+
     batch = torch.export.Dim("batch", min=1)
-    shapes: tuple[Any, ...] = tuple({0: count * batch} for count in rows)
-    if variadic:
+    shapes: tuple[Any, ...] = tuple({0: spec.shape[0] * batch} for spec in graph.inputs)
+    if graph.kind == "step":  # all but the frame are one variadic argument
         shapes = (shapes[0], shapes[1:])
     with quiet("torch.onnx", "torch.export", "onnxscript"):
         program = torch.onnx.export(
-            module,
-            example,
+            rewritten(graph),
+            graph.example(2),
             dynamo=True,
             verbose=False,
-            input_names=inputs,
-            output_names=outputs,
+            input_names=[spec.name for spec in graph.inputs],
+            output_names=[spec.name for spec in graph.outputs],
             dynamic_shapes=shapes,
+            custom_translation_table={torch.ops.aten.mean.dim: _mean},
         )
     assert program is not None
-    return program.model
+    program.save(path, external_data=False)
+    return {"opset": program.model.opset_imports[""]}
+
+
+def _mean(values: Any, dim: Any, keepdim: bool = False, dtype: int = -1) -> Any:
+    """The mean over a picture's rows and columns as GlobalAveragePool: the same numbers, but one
+    that ONNX Runtime computes in the layout of its convolutions."""
+    from onnxscript import opset18 as op
+    from onnxscript.function_libs.torch_lib.ops.core import aten_mean_dim
+
+    if len(values.shape) != 4 or sorted(axis % 4 for axis in dim) != [2, 3] or dtype != -1:
+        return aten_mean_dim(values, dim, keepdim, dtype)
+    pooled: Any = op.GlobalAveragePool(values)
+    return pooled if keepdim else op.Flatten(pooled)
 
 
 def open_session(
     path: Path, entry: dict[str, Any], threads: int | None
 ) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
     """Load an exported file on the CPU. `threads`: for one operator; None: every core."""
-    session = _session(str(path), threads)
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        str(path), sess_options=options, providers=["CPUExecutionProvider"]
+    )
     inputs = [tensor["name"] for tensor in entry["inputs"]]
     outputs = [tensor["name"] for tensor in entry["outputs"]]
 
@@ -129,21 +83,3 @@ def open_session(
         return cast(list[np.ndarray], found)
 
     return compute
-
-
-def _session(model: str | bytes, threads: int | None) -> onnxruntime.InferenceSession:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(
-        model, sess_options=options, providers=["CPUExecutionProvider"]
-    )
-
-
-def _opset(path: Path) -> int:
-    import onnx
-
-    opsets = onnx.load(str(path), load_external_data=False).opset_import
-    return next(entry.version for entry in opsets if entry.domain in ("", "ai.onnx"))

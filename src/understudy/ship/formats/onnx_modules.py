@@ -1,65 +1,40 @@
 """Parts of our models written again for ONNX Runtime: the same numbers from cheaper steps.
 
-`rewritten` gives a copy of a graph's module, ready to be traced; the model itself stays as it is.
-What changes, and why:
+What changes in the copy that is traced, and why:
 
 - MobileViT blocks. Tokens stand row by row, (pictures x places, channels), from the first matrix to
   the last, so that the runtime multiplies plain matrices; only attention needs them by patch, which
   is one gather of whole rows instead of two transpositions of single numbers on either side.
 - Attention pooling. Its query never changes, so what it asks of a key, of a time position and of
   itself is worked out here, once, and neither keys nor values of single frames are computed.
-- Weight normalisation of convolutions is worked out, once.
 """
 
 from __future__ import annotations
 
-import copy
 from typing import Any, cast
 
 import torch
 from timm.models.mobilevit import MobileVitBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrize
 
 from understudy.models.layers import sinusoidal_positions, time_mask
 from understudy.models.temporal import AttentionPool
+from understudy.ship.formats.prepare import prepared
+from understudy.ship.graphs import Graph
 from understudy.types import State
 
 
-def rewritten(module: nn.Module) -> nn.Module:
-    """A copy of `module` in evaluation mode, with weights in plain layout, ready to be traced.
-
-    Layouts of memory mean nothing in a file, and they have made the tracer refuse a view.
-    """
-    module = copy.deepcopy(module).eval().requires_grad_(False)
+def rewritten(graph: Graph) -> nn.Module:
+    """A copy of a graph's module, ready to be traced."""
+    module = prepared(graph)
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            if parametrize.is_parametrized(child):
-                parent.register_module(name, _worked_out(child))
-            elif isinstance(child, MobileVitBlock) and _is_plain(child):
+            if isinstance(child, MobileVitBlock) and _is_plain(child):
                 parent.register_module(name, TokenRows(child))
             elif isinstance(child, AttentionPool):
                 parent.register_module(name, FixedQueryPool(child))
-    for tensor in (*module.parameters(), *module.buffers()):
-        tensor.data = tensor.data.contiguous()
     return module
-
-
-def _worked_out(module: nn.Module) -> nn.Module:
-    """A module with its computed parameters as plain ones.
-
-    `remove_parametrizations` would change the class, which a copy shares with its original.
-    """
-    kind: Any = type(module).__bases__[0]
-    plain = kind.__new__(kind)
-    plain.__dict__ = module.__dict__ | {
-        "_parameters": dict(module._parameters),
-        "_modules": {key: one for key, one in module._modules.items() if key != "parametrizations"},
-    }
-    for name in cast(Any, module).parametrizations:
-        plain.register_parameter(name, nn.Parameter(getattr(module, name).detach(), False))
-    return plain
 
 
 def _is_plain(block: MobileVitBlock) -> bool:

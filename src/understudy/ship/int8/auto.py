@@ -1,8 +1,8 @@
-"""INT8 by measurement: quantise in every way there is, measure all of them, ship what pays.
+"""INT8 by measurement: quantise by every scheme there is, measure all of them, ship what pays.
 
-For each graph of a draft: calibrate on training clips, write one file for each recipe, judge them
+For each graph of a draft: calibrate on training clips, write one file for each scheme, judge them
 on validation clips beside the FP32 file, choose by the rule of `choice.py`, put the chosen file in
-the place of the FP32 one. Every way that was tried is told in int8.json, failures too.
+the place of the FP32 one. Every scheme that was tried is listed in int8.json, failures too.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from understudy.judge.predictions import Predictions
 from understudy.run import Run, read_json, write_json
 from understudy.ship.artifact import sha256, size_bytes
 from understudy.ship.bench.machine import where_and_when
-from understudy.ship.clips import open_split
-from understudy.ship.contract import frames_taken, load_for_export
+from understudy.ship.clips import own_split
 from understudy.ship.formats import FORMATS, Format
-from understudy.ship.graphs import Graph, graphs_of
-from understudy.ship.int8 import Recipe, Unsuitable, recipes_of
+from understudy.ship.graphs import graphs_of
+from understudy.ship.int8 import Job, Scheme, Unsuitable, schemes_of
 from understudy.ship.int8.calibration import calibration_inputs
 from understudy.ship.int8.choice import FP32, choose
-from understudy.ship.int8.measure import MOST_CLIPS, Candidate, Clips, first_line, measure_graph
+from understudy.ship.int8.measure import MOST_CLIPS, Candidate, first_line, measure_graph
 
 SCRATCH = "int8.partial"
 
@@ -34,62 +34,63 @@ def quantise(
     ask: str = "auto",
     manifest: str | Path | None = None,
     checkpoint: str = "best",
-    tell: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Choose the precision of every graph of an artifact in the making, by measurement.
 
     draft: its directory, with contract.json and FP32 files whose parity was checked. ask: "auto",
-    or the name of one recipe. manifest: by default the run's own; its training clips calibrate and
-    its validation clips judge. tell: is given one sentence for each graph. Replaces files where
-    INT8 is chosen, brings contract.json up to date, writes int8.json and gives its content. Raises
-    UserError for an unknown recipe and for clips out of reach.
+    or the name of one scheme. manifest: where the run's clips lie, if elsewhere now; its training
+    clips calibrate and its validation clips judge. progress: is given one sentence for each graph.
+    Replaces files where INT8 is chosen, brings contract.json up to date, writes int8.json and gives
+    its content. Raises UserError for an unknown scheme and for clips out of reach.
     """
-
     contract = read_json(draft / "contract.json")
-    form = FORMATS[contract["runtime"]]
-    recipes = recipes_of(contract["runtime"], ask)
-    model = load_for_export(run, checkpoint)
-    frames = frames_taken(run, model)
-    judging = open_split(run, manifest, frames=frames, wanted=("val",))
+    format_ = FORMATS[contract["runtime"]]
+    schemes = schemes_of(contract["runtime"], ask)
+    classifier = run.classifier(checkpoint)
+    look = classifier.sampling
+    judging = own_split(run, manifest, "val", sampling=look)
     scratch = draft / SCRATCH
     tables: dict[str, Any] = {}
-    clips: Clips | None = None
+    said: Predictions | None = None
     try:
-        for graph in graphs_of(model, frames):
+        for graph in graphs_of(classifier.model, look.frames):
             entry = contract["graphs"][graph.kind]
-            calibration = calibration_inputs(run, graph, entry, manifest=manifest, frames=frames)
+            calibration = calibration_inputs(run, graph, entry, manifest=manifest, sampling=look)
             folder = scratch / graph.kind
             folder.mkdir(parents=True, exist_ok=True)
-            candidates = [_float_candidate(form, draft, entry)]
-            for name, recipe in recipes.items():
-                made = _candidate(form, graph, draft, entry, name, recipe, calibration, folder)
-                candidates.append(made)
-            rows, clips = measure_graph(graph.kind, candidates, judging, run.classes)
+            source = draft / entry["file"]
+            session = format_.open_session(source, entry, 1)
+            candidates = [Candidate(FP32, entry, size_bytes(source), session)]
+            for name, scheme in schemes.items():
+                job = Job(graph, source, entry, calibration, folder / _file_of(name, format_))
+                candidates.append(_candidate(format_, name, scheme, job))
+            rows, said = measure_graph(graph.kind, candidates, judging, run.classes)
             chosen, sentence = choose(rows, ask)
-            entry["precision"] = form.PRECISION
+            entry["precision"] = format_.PRECISION
             if chosen != FP32:
                 taken = next(one for one in candidates if one.recipe == chosen)
-                _replace(draft / entry["file"], folder / _file_of(chosen, form), entry, taken)
+                _replace(source, folder / _file_of(chosen, format_), entry, taken)
             tables[graph.kind] = {
                 "rows": rows,
                 "chosen": chosen,
                 "sentence": sentence,
                 "calibration_inputs": len(calibration),
             }
-            tell(f"{graph.kind}: {sentence}")
+            progress(f"{graph.kind}: {sentence}")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    assert clips is not None, "every model has a clip graph"
+    assert said is not None, "every model has a clip graph"
     contract["precision"] = _overall(contract["graphs"])
     report = {
         "asked": ask,
         "graphs": tables,
-        "n": len(clips.rows),
+        "n": len(said),
         "most_clips": MOST_CLIPS,
         "split": judging.name,
         "split_clips": len(judging.rows),
         "manifest": str(judging.place),
-        "skipped": [clip._asdict() for clip in clips.skipped],
+        "skipped": [clip._asdict() for clip in said.skipped],
         "threads": 1,
         **where_and_when(),
     }
@@ -98,40 +99,24 @@ def quantise(
     return report
 
 
-def _float_candidate(form: Format, draft: Path, entry: dict[str, Any]) -> Candidate:
-    path = draft / entry["file"]
-    return Candidate(FP32, entry, size_bytes(path), form.open_session(path, entry, 1))
-
-
-def _candidate(
-    form: Format,
-    graph: Graph,
-    draft: Path,
-    entry: dict[str, Any],
-    name: str,
-    recipe: Recipe,
-    calibration: list[Any],
-    folder: Path,
-) -> Candidate:
-    """One quantised file, loaded, or the reason why there is none: any failure is told, not hidden,
-    and leaves the others their turn."""
-    path = folder / _file_of(name, form)
+def _candidate(format_: Format, name: str, scheme: Scheme, job: Job) -> Candidate:
+    """One quantised file, loaded, or the reason why there is none: any failure is reported, not
+    hidden, and leaves the others their turn."""
     try:
-        notes = recipe(graph, draft / entry["file"], entry, calibration, path)
+        own = job.entry | scheme(job)
     except Unsuitable as reason:
         return Candidate(name, failure=str(reason))
     except Exception as error:
         return Candidate(name, failure=f"it cannot be converted: {first_line(error)}")
-    own = entry | notes
     try:
-        session = form.open_session(path, own, 1)
+        session = format_.open_session(job.out_path, own, 1)
     except Exception as error:
         return Candidate(name, failure=f"it cannot be loaded: {first_line(error)}")
-    return Candidate(name, own, size_bytes(path), session)
+    return Candidate(name, own, size_bytes(job.out_path), session)
 
 
 def _replace(target: Path, own: Path, entry: dict[str, Any], taken: Candidate) -> None:
-    """Put the chosen file in the place of the FP32 one, and tell the contract."""
+    """Put the chosen file in the place of the FP32 one, and note it in the contract."""
     if target.is_dir():
         shutil.rmtree(target)
     own.replace(target)
@@ -143,8 +128,8 @@ def _replace(target: Path, own: Path, entry: dict[str, Any], taken: Candidate) -
     }
 
 
-def _file_of(recipe: str, form: Format) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in recipe) + form.SUFFIX
+def _file_of(scheme: str, format_: Format) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in scheme) + format_.SUFFIX
 
 
 def _overall(entries: dict[str, dict[str, Any]]) -> str:

@@ -1,6 +1,6 @@
 """What the ranges of activations are learned from: training clips, never those that judge.
 
-The clips that choose between ways of quantising must not have shaped any of them.
+The clips that choose between quantisation schemes must not have shaped any of them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import torch
 
 from understudy.errors import UserError
 from understudy.run import Run
-from understudy.ship.clips import open_split, readable
+from understudy.ship.clips import own_split, readable
 from understudy.ship.graphs import Graph
 from understudy.ship.int8.feeding import begin_inputs, clip_inputs, step_inputs
+from understudy.types import Sampling
 
 CLIPS = 16
 """Clips of eight frames are 128 pictures: what ranges are usually taken from."""
@@ -30,16 +31,17 @@ def calibration_inputs(
     entry: dict[str, Any],
     *,
     manifest: str | Path | None = None,
-    frames: int,
+    sampling: Sampling,
     clips: int = CLIPS,
 ) -> list[list[np.ndarray]]:
     """Inputs in the contract's order: of one clip each, or of one step with the state it meets.
 
-    frames: most frames of a clip. The clips are up to `clips` of the training split, spread over
-    it. A step's states are those that the eager model comes to on the way through a clip. Raises
-    UserError when there is no such split, or nothing in it can be read.
+    manifest: where the run's clips lie, if elsewhere now. sampling: how they are looked at. The
+    clips are up to `clips` of the run's training split, spread over it. A step's states are those
+    that the eager model comes to on the way through a clip. Raises UserError when none of them can
+    be read.
     """
-    split = open_split(run, manifest, frames=frames, wanted=("train",))
+    split = own_split(run, manifest, "train", sampling=sampling)
     samples, skipped = readable(split, clips)
     if not samples:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Which way of quantising is shipped, and the sentence that says why.
+"""Which quantisation scheme is shipped, and the sentence that says why.
 
 The rule: a candidate may lose at most 1 point of accuracy, by the point estimate on the validation
 clips, and must be faster than FP32 beyond doubt: the 95% interval of its time over that of FP32
@@ -6,7 +6,8 @@ lies below 1. The fastest of those is taken, by the ratio; of equal ones the fir
 FP32 is shipped where there is none. The interval of the accuracy does not decide, since on few
 clips it always reaches past 1 point; it stands in the sentence, with a warning where it does.
 
-A way that was asked for by name need not be faster: files can be smaller for their own sake.
+A scheme that was asked for by name need not be faster: a device may ask for it, and files can be
+smaller for their own sake.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ _ROUNDING = 1e-9
 
 
 def choose(rows: Sequence[dict[str, Any]], ask: str = "auto") -> tuple[str, str]:
-    """The recipe to ship, or "fp32", and a sentence with the figures that decided.
+    """The scheme to ship, or "fp32", and a sentence with the figures that decided.
 
-    rows: as `measure_graph` gives them, FP32 first. ask: "auto", or the name of one recipe.
+    rows: as `measure_graph` gives them, FP32 first. ask: "auto", or the name of one scheme.
     """
     candidates = [row for row in rows if row["recipe"] != FP32]
     tried = [row for row in candidates if row["failure"] is None]
@@ -34,14 +35,14 @@ def choose(rows: Sequence[dict[str, Any]], ask: str = "auto") -> tuple[str, str]
     fit = [row for row in tried if _keeps(row) and _is_faster(row)]
     if fit:
         best = min(fit, key=lambda row: row["ratio"])
-        return best["recipe"], f"{_figures(best)}: the fastest of {_ways(tried)}.{_doubt(best)}"
+        return best["recipe"], f"{_figures(best)}: the fastest of {_count(tried)}.{_doubt(best)}"
     keeping = [row for row in tried if _keeps(row)]
     if keeping:
         near = min(keeping, key=lambda row: row["ratio"])
     else:
         near = max(tried, key=lambda row: row["difference_points"])
     sentence = (
-        f"FP32 is shipped: none of {_ways(tried)} is faster beyond doubt and loses at most "
+        f"FP32 is shipped: none of {_count(tried)} is faster beyond doubt and loses at most "
         f"{MOST_LOST_POINTS:g} point. The nearest was {_figures(near)}."
     )
     return FP32, sentence + _hint([row for row in tried if _is_faster(row)])
@@ -81,8 +82,8 @@ def _doubt(row: dict[str, Any]) -> str:
     return f" So few clips do not exclude that it loses more than {MOST_LOST_POINTS:g} point."
 
 
-def _ways(tried: Sequence[dict[str, Any]]) -> str:
-    return "1 way measured" if len(tried) == 1 else f"{len(tried)} ways measured"
+def _count(tried: Sequence[dict[str, Any]]) -> str:
+    return f"{len(tried)} scheme{'' if len(tried) == 1 else 's'} measured"
 
 
 def _hint(faster: Sequence[dict[str, Any]]) -> str:

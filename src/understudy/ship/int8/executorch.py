@@ -7,66 +7,33 @@ range as they come. The boundary stays that of the float file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from understudy.ship.formats.executorch import lower, quietly_lowering
-from understudy.ship.graphs import Graph
-from understudy.ship.int8 import Unsuitable
+from understudy.ship.formats.executorch import lower, program_of, quietly_lowering
+from understudy.ship.int8 import Job, Scheme, Unsuitable
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule, Node
 
-Calibration = Sequence[Sequence[np.ndarray]]
 
-
-def static(
-    graph: Graph, float_path: Path, entry: dict[str, Any], calibration: Calibration, out_path: Path
-) -> dict[str, Any]:
+def static(job: Job) -> dict[str, Any]:
     """Weights per channel and activations: convolutions, linear layers and what joins pictures."""
-    return _quantised(
-        graph,
-        calibration,
-        out_path,
-        dynamic=False,
-        chosen=lambda node: _is_linear(node) or _is_of_pictures(node),
-    )
+    return _quantised(job, lambda node: _is_linear(node) or _is_of_pictures(node), dynamic=False)
 
 
-def static_convolutions(
-    graph: Graph, float_path: Path, entry: dict[str, Any], calibration: Calibration, out_path: Path
-) -> dict[str, Any]:
-    """As `static`, but linear layers stay float, those of attention among them."""
-    return _quantised(graph, calibration, out_path, dynamic=False, chosen=_is_of_pictures)
-
-
-def dynamic(
-    graph: Graph, float_path: Path, entry: dict[str, Any], calibration: Calibration, out_path: Path
-) -> dict[str, Any]:
+def dynamic(job: Job) -> dict[str, Any]:
     """Linear layers alone, the ranges of their inputs measured as they come: no calibration."""
-    return _quantised(graph, (), out_path, dynamic=True, chosen=_is_linear)
+    return _quantised(job, _is_linear, dynamic=True)
 
 
-RECIPES: dict[str, Callable[..., dict[str, Any]]] = {
-    "static": static,
-    "static, convolutions only": static_convolutions,
-    "dynamic": dynamic,
-}
+SCHEMES: dict[str, Scheme] = {"static": static, "dynamic": dynamic}
 """In the order in which they are tried."""
 
 
-def _quantised(
-    graph: Graph,
-    calibration: Calibration,
-    out_path: Path,
-    *,
-    dynamic: bool,
-    chosen: Callable[[Node], bool],
-) -> dict[str, Any]:
+def _quantised(job: Job, chosen: Callable[[Node], bool], *, dynamic: bool) -> dict[str, Any]:
     with quietly_lowering():
         from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
             XNNPACKQuantizer,
@@ -75,8 +42,6 @@ def _quantised(
         from torchao.quantization.pt2e import move_exported_model_to_eval
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
         from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
-
-        from understudy.ship.formats.executorch_program import rewritten
 
         class OfFloats(XNNPACKQuantizer):
             """Without two of its habits: it turns the 1 of `count + 1` into a float, and so the
@@ -95,27 +60,26 @@ def _quantised(
         quantizer = OfFloats().set_global(config)
         # It is asked about weights too, and leaves a layer out for whose weight the answer is no.
         quantizer.set_filter_function(lambda node: node.op != "call_function" or chosen(node))
-        module = rewritten(graph).module()
+        module = program_of(job.graph).module()
         assert isinstance(module, torch.fx.GraphModule)
         _refuse_if_idle(module, chosen)
-        example = graph.example(1)
+        example = job.graph.example(1)
+        # A dynamic one must have run once.
+        seen = [example] if dynamic else [map(torch.from_numpy, one) for one in job.calibration]
         with torch.no_grad():
             prepared = prepare_pt2e(module, quantizer)
             move_exported_model_to_eval(prepared)
-            for arrays in calibration:
-                prepared(*map(torch.from_numpy, arrays))
-            if dynamic:  # it must have run once
-                prepared(*example)
-            converted = convert_pt2e(prepared)
-            program = torch.export.export(converted, example)
-        return lower(program, out_path) | {"calibration": len(calibration)}
+            for inputs in seen:
+                prepared(*inputs)
+            program = torch.export.export(convert_pt2e(prepared), example)
+        return lower(program, job.out_path) | {"calibration": 0 if dynamic else len(seen)}
 
 
 def _refuse_if_idle(module: GraphModule, chosen: Callable[[Node], bool]) -> None:
-    """Raises Unsuitable for a graph without any layer that a recipe quantises."""
+    """Raises Unsuitable for a graph without any layer that a scheme quantises."""
     heavy = (node for node in module.graph.nodes if node.target in (_CONVOLUTION, _LINEAR))
     if not any(map(chosen, heavy)):
-        raise Unsuitable("the graph holds no layer of the kind that this recipe quantises")
+        raise Unsuitable("the graph holds no layer of the kind that this scheme quantises")
 
 
 def _is_float(node: Node) -> bool:

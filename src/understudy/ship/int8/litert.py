@@ -1,9 +1,9 @@
-"""LiteRT: the ways of quantising that AI Edge Quantizer has, from the FP32 file.
+"""Quantisation schemes for LiteRT: those of AI Edge Quantizer, from the FP32 file.
 
-dynamic: weights in INT8, activations quantised as they come, each sum in integers. weight-only:
-INT8 in the file alone, computed in floats. static: activations in INT8 as well, with ranges seen on
-the calibration inputs. What goes in and comes out stays as it was in all of them: the quantiser
-would have callers of a static file quantise, unless it is told to leave INPUT and OUTPUT alone.
+dynamic: weights in INT8, activations quantised as they come, each sum in integers. static:
+activations in INT8 as well, with ranges seen on the calibration inputs. What goes in and comes out
+stays as it was in both: by default callers of a static file would have to quantise, so that INPUT
+and OUTPUT are excluded.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import numpy as np
 
 from understudy.ship.formats import litert
 from understudy.ship.formats.quiet import quiet, quiet_native
-from understudy.ship.graphs import Graph
-from understudy.ship.int8 import Recipe, Unsuitable
+from understudy.ship.int8 import Job, Scheme, Unsuitable
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE")
 
@@ -44,64 +43,57 @@ the reciprocal of a small deviation needs more than 256 steps."""
 BOUNDARY = ("INPUT", "OUTPUT")
 
 
-def _recipe(add_config: str, in_floats: Sequence[str] = (), **bits: int) -> Recipe:
+def _scheme(add_config: str, in_floats: Sequence[str] = (), **bits: int) -> Scheme:
     """One configuration for all operators but those `in_floats`; what comes out is tried.
 
     add_config: a method of the quantiser, which takes `bits`.
     """
     is_static = "activation_num_bits" in bits
 
-    def quantise(
-        graph: Graph,
-        float_path: Path,
-        entry: dict[str, Any],
-        calibration: Sequence[Sequence[np.ndarray]],
-        out_path: Path,
-    ) -> dict[str, Any]:
+    def quantise(job: Job) -> dict[str, Any]:
         if set(CONVOLUTIONS) <= set(in_floats):
-            _has_convolutions(float_path)
-        signature = entry.get("signature", litert.SIGNATURE)
+            _has_convolutions(job.float_path)
+        signature = job.entry.get("signature", litert.SIGNATURE)
         with quiet("root", "absl"), quiet_native():
             from ai_edge_quantizer import quantizer
 
-            work: Any = quantizer.Quantizer(str(float_path))
+            work: Any = quantizer.Quantizer(str(job.float_path))
             getattr(work, add_config)(regex=".*", operation_name="*", **bits)
             for operator in in_floats:
                 work.update_quantization_recipe(".*", operator, algorithm_key="no_quantize")
-            if is_static:
-                small = "|".join(map(re.escape, _small_tensors(float_path, signature)))
-                work.update_quantization_recipe(
-                    f"^(?:{small});?$", "*", algorithm_key="no_quantize"
-                )
             try:
                 ranges = None
                 if is_static:
-                    names = [tensor["name"] for tensor in entry["inputs"]]
-                    data = [dict(zip(names, values, strict=True)) for values in calibration]
+                    small = "|".join(map(re.escape, _small_tensors(job.float_path, signature)))
+                    work.update_quantization_recipe(
+                        f"^(?:{small});?$", "*", algorithm_key="no_quantize"
+                    )
+                    names = [tensor["name"] for tensor in job.entry["inputs"]]
+                    data = [dict(zip(names, values, strict=True)) for values in job.calibration]
                     ranges = work.calibrate({signature: data}, num_threads=1)
                 result = work.quantize(
                     ranges, enable_progress_bar=False, enable_progress_report=False
                 ).quantized_model
             except (KeyError, IndexError, ValueError, RuntimeError) as error:
                 raise Unsuitable(f"ai-edge-quantizer cannot: {_first_line(error)}") from error
-        out_path.write_bytes(result)
-        _try(out_path, entry, calibration[0])
+        job.out_path.write_bytes(result)
+        _try(job)
         return {"quantiser": f"ai-edge-quantizer {metadata.version('ai-edge-quantizer')}"}
 
     return quantise
 
 
-def _try(path: Path, entry: dict[str, Any], values: Sequence[np.ndarray]) -> None:
+def _try(job: Job) -> None:
     """Whether anything was quantised, and whether the runtime can compute it and gives numbers."""
-    if not any(tensor["dtype"] == np.int8 for tensor in _interpreter(path).get_tensor_details()):
+    tensors = _interpreter(job.out_path).get_tensor_details()
+    if not any(tensor["dtype"] == np.int8 for tensor in tensors):
         raise Unsuitable("nothing in it can be quantised this way")
     try:
-        outputs = litert.open_session(path, entry, 1)(values)
+        outputs = litert.open_session(job.out_path, job.entry, 1)(job.calibration[0])
     except (RuntimeError, ValueError) as error:
         raise Unsuitable(f"LiteRT cannot run what came out: {_first_line(error)}") from error
     dtypes = [str(array.dtype) for array in outputs]
-    wanted = [tensor["dtype"] for tensor in entry["outputs"]]
-    if dtypes != wanted:
+    if dtypes != [tensor["dtype"] for tensor in job.entry["outputs"]]:
         raise Unsuitable(f"its outputs would become {', '.join(dtypes)}")
     if not all(np.isfinite(array).all() for array in outputs):
         raise Unsuitable("its outputs are not finite")
@@ -125,7 +117,7 @@ def _small_tensors(path: Path, signature: str) -> list[str]:
 
 
 def _has_convolutions(path: Path) -> None:
-    """Without them a way that leaves them out is no other way."""
+    """Without them a scheme that leaves them out is no other scheme."""
     if not any(op["op_name"] in CONVOLUTIONS for op in _interpreter(path)._get_ops_details()):
         raise Unsuitable("it has no 2-D convolutions to leave in floats")
 
@@ -141,14 +133,14 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-_DYNAMIC, _WEIGHTS, _STATIC = "add_dynamic_config", "add_weight_only_config", "add_static_config"
+_DYNAMIC, _STATIC = "add_dynamic_config", "add_static_config"
 _BITS = {"activation_num_bits": 8, "weight_num_bits": 8}
 _ALWAYS = (*BOUNDARY, *STATISTICS)
 
-RECIPES: dict[str, Recipe] = {
-    "dynamic": _recipe(_DYNAMIC, PRODUCTS, num_bits=8),
-    "dynamic, convolutions float": _recipe(_DYNAMIC, (*PRODUCTS, *CONVOLUTIONS), num_bits=8),
-    "weight-only": _recipe(_WEIGHTS, PRODUCTS, num_bits=8),
-    "static": _recipe(_STATIC, _ALWAYS, **_BITS),
-    "static, convolutions float": _recipe(_STATIC, (*_ALWAYS, *CONVOLUTIONS), **_BITS),
+SCHEMES: dict[str, Scheme] = {
+    "dynamic": _scheme(_DYNAMIC, PRODUCTS, num_bits=8),
+    "dynamic, convolutions float": _scheme(_DYNAMIC, (*PRODUCTS, *CONVOLUTIONS), num_bits=8),
+    "static": _scheme(_STATIC, _ALWAYS, **_BITS),
+    "static, convolutions float": _scheme(_STATIC, (*_ALWAYS, *CONVOLUTIONS), **_BITS),
 }
+"""In the order in which they are tried."""

@@ -1,4 +1,4 @@
-"""What each way of quantising costs and gains: accuracy clip by clip, and time in turns.
+"""What each quantisation scheme costs and gains: accuracy clip by clip, and time in turns.
 
 FP32 and all candidates see the same clips, one by one, and take turns on one thread, so that each
 difference is one between files and not between moments.
@@ -6,22 +6,27 @@ difference is one between files and not between moments.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from understudy.data.loader import Sample
-from understudy.data.manifest import labels_of
+from understudy.data.loader import collate
 from understudy.errors import UserError
-from understudy.judge.statistics import paired_difference, proportion_interval
+from understudy.judge.collect import predict_each, refuse_labels
+from understudy.judge.compare import compare_predictions
+from understudy.judge.metrics import compute_metrics
+from understudy.judge.predictions import Predictions
 from understudy.ship.bench.timing import interleave, ratio_interval, round_medians
 from understudy.ship.clips import Split
 from understudy.ship.formats import Session
 from understudy.ship.int8.choice import FP32
 from understudy.ship.int8.feeding import begin_inputs, clip_inputs, logits_of, step_inputs
-from understudy.types import Skipped
+from understudy.types import Batch, Output
 
 MOST_CLIPS = 400
 """Validation clips that are looked at; where there are more, they are spread over the split."""
@@ -43,120 +48,92 @@ class Candidate:
     failure: str | None = None
 
 
-@dataclass(slots=True)
-class Clips:
-    """Validation clips that could be read, those that could not, and the first one's pixels."""
-
-    rows: list[int]
-    skipped: list[Skipped]
-    first: np.ndarray
-
-
 def measure_graph(
     kind: str, candidates: list[Candidate], split: Split, classes: tuple[str, ...]
-) -> tuple[list[dict[str, Any]], Clips]:
-    """One row for each candidate, the first of which is FP32, and the clips they were judged by.
+) -> tuple[list[dict[str, Any]], Predictions]:
+    """One row for each candidate, the first of which is FP32, and what FP32 says of the clips they
+    were judged by.
 
     A candidate that fails on the way is given its reason and measured no further. Raises UserError
     when no clip can be read or when a label is none of `classes`.
     """
-    logits, clips = _all_logits(kind, candidates, split, classes)
-    groups = [split.record(row).group for row in clips.rows]
-    correct = {name: _correct(given, split, clips.rows, classes) for name, given in logits.items()}
-    times = _times(kind, [one for one in candidates if one.failure is None], clips.first)
+    asked = {
+        one.recipe: _Recogniser(kind, one, len(classes))
+        for one in candidates
+        if one.failure is None
+    }
+    refuse_labels(split.dataset.manifest, split.rows, classes)
+    said = predict_each(asked, _batches(split), split.dataset.manifest, split.name, classes=classes)
+    float_ = said[FP32]
+    if not len(float_):
+        raise UserError(
+            f"None of the {len(float_.skipped)} clips in split {split.name} of {split.place} could "
+            f"be read ({float_.skipped[0].path}: {float_.skipped[0].reason}), and INT8 is chosen "
+            "by what it costs on them."
+        )
+    working = [one for one in candidates if one.failure is None]
+    times = _times(kind, working, asked[FP32].first)
     rows = []
     for one in candidates:
         row: dict[str, Any] = {"recipe": one.recipe, "failure": one.failure}
         if one.failure is None:
-            row |= {"n": len(clips.rows), "bytes": one.bytes}
+            row |= {"n": len(float_), "bytes": one.bytes}
             row["bytes_ratio"] = one.bytes / candidates[0].bytes
-            row |= _accuracy(correct[one.recipe], correct[FP32], groups)
-            row |= _agreement(logits[one.recipe], logits[FP32])
+            row |= _accuracy(said[one.recipe], float_)
+            row |= _agreement(said[one.recipe].logits.numpy(), float_.logits.numpy())
             row |= times[one.recipe]
         rows.append(row)
-    return rows, clips
+    return rows, float_
 
 
-def _all_logits(
-    kind: str, candidates: list[Candidate], split: Split, classes: tuple[str, ...]
-) -> tuple[dict[str, np.ndarray], Clips]:
-    """Logits (N, K) of each candidate that gives any, on the same clips."""
-    _refuse_labels(split, classes)
-    clips = Clips([], [], np.empty(0))
-    found: dict[str, list[np.ndarray]] = {one.recipe: [] for one in candidates}
-    for sample in _some(split):
-        if isinstance(sample, Skipped):
-            clips.skipped.append(sample)
-            continue
-        pixels = sample.frames.numpy()
-        if not clips.rows:
-            clips.first = pixels
-        clips.rows.append(sample.row)
-        for one in candidates:
-            if one.failure is not None:
-                continue
-            assert one.session is not None
-            try:
-                given = logits_of(kind, one.session, one.entry, pixels)
-            except Exception as error:
-                if one.recipe == FP32:
-                    raise
-                one.failure = f"it fails on a clip: {first_line(error)}"
-                continue
-            if not np.isfinite(given).all() and one.recipe != FP32:
-                one.failure = "it gives logits that are no numbers"
-                continue
-            found[one.recipe].append(given)
-    if not clips.rows:
-        raise UserError(
-            f"None of the {len(clips.skipped)} clips in split {split.name} of {split.place} could "
-            f"be read ({clips.skipped[0].path}: {clips.skipped[0].reason}), and INT8 is chosen by "
-            "what it costs on them."
-        )
-    working = [one.recipe for one in candidates if one.failure is None]
-    return {name: np.stack(found[name]) for name in working}, clips
+class _Recogniser:
+    """A candidate as evaluation asks it. One that fails is given its reason, and says nothing."""
+
+    def __init__(self, kind: str, candidate: Candidate, classes: int) -> None:
+        self._kind, self._candidate, self._classes = kind, candidate, classes
+        self.first = np.empty(0)
+        """Pixels of the first clip, (t, 3, S, S)."""
+
+    def __call__(self, frames: Tensor, lengths: Tensor) -> Output:
+        clips = [clip[:length].numpy() for clip, length in zip(frames, lengths, strict=True)]
+        self.first = self.first if self.first.size else clips[0]
+        logits = torch.stack([self._logits_of(clip) for clip in clips])
+        return Output(logits, logits)
+
+    def _logits_of(self, pixels: np.ndarray) -> Tensor:
+        one = self._candidate
+        assert one.session is not None
+        none = torch.full((self._classes,), torch.nan)
+        if one.failure is not None:
+            return none
+        try:
+            given = torch.from_numpy(logits_of(self._kind, one.session, one.entry, pixels))
+        except Exception as error:
+            if one.recipe == FP32:
+                raise
+            one.failure = f"it fails on a clip: {first_line(error)}"
+            return none
+        if not given.isfinite().all() and one.recipe != FP32:
+            one.failure = "it gives logits that are no numbers"
+        return given
 
 
-def _some(split: Split) -> Iterable[Sample | Skipped]:
-    for place, sample in enumerate(split.spread(MOST_CLIPS)):
-        if place == MOST_CLIPS:
-            return
-        yield sample
+def _batches(split: Split) -> Iterator[Batch]:
+    """Some clips of the split, one by one: no other clip has a part in what is said of one."""
+    for sample in itertools.islice(split.spread(MOST_CLIPS), MOST_CLIPS):
+        yield collate([sample])
 
 
-def _refuse_labels(split: Split, classes: tuple[str, ...]) -> None:
-    labels = {label for row in split.rows for label in labels_of(split.record(row))}
-    unknown = sorted(labels - set(classes))
-    if unknown:
-        raise UserError(
-            f"{split.place} has labels that the run does not know ({', '.join(unknown[:3])}). What "
-            f"INT8 costs is measured on clips of the run's own classes: {', '.join(classes)}."
-        )
-
-
-def _correct(
-    logits: np.ndarray, split: Split, rows: list[int], classes: tuple[str, ...]
-) -> np.ndarray:
-    """(N,) bool: whether the best class is a label of the clip."""
-    best = logits.argmax(axis=1)
-    return np.array(
-        [
-            classes[place] in labels_of(split.record(row))
-            for place, row in zip(best, rows, strict=True)
-        ]
-    )
-
-
-def _accuracy(given: np.ndarray, float_: np.ndarray, groups: list[str]) -> dict[str, Any]:
+def _accuracy(given: Predictions, float_: Predictions) -> dict[str, Any]:
     """Top-1 accuracy with its interval, and what it has more than FP32, in points."""
-    accuracy = proportion_interval(int(given.sum()), len(given), None)
-    paired = paired_difference(given, float_, groups)
+    accuracy = compute_metrics(given)["top1"]
+    paired = compare_predictions(given, float_)
     if given is float_:  # no estimate: FP32 is what all are compared with
         paired |= {"low": 0.0, "high": 0.0}
     return {
-        "top1": float(given.mean()),
-        "top1_low": accuracy.low,
-        "top1_high": accuracy.high,
+        "top1": accuracy["value"],
+        "top1_low": accuracy["low"],
+        "top1_high": accuracy["high"],
         "difference_points": 100 * paired["difference"],
         "low_points": 100 * paired["low"],
         "high_points": 100 * paired["high"],

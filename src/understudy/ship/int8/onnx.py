@@ -1,4 +1,4 @@
-"""Ways of quantising an ONNX file with onnxruntime.
+"""Quantisation schemes for ONNX files, computed by onnxruntime.
 
 Weights are signed. Activations are unsigned, since the kernels of x86 CPUs are slower with signed
 ones (a MobileViT took 2.3 times as long as in FP32 instead of 1.2). CPUs without VNNI saturate
@@ -8,249 +8,129 @@ where both are large: measure on what you ship to.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from understudy.ship.formats.quiet import quiet
-from understudy.ship.graphs import Graph
-from understudy.ship.int8 import Recipe, Unsuitable
-from understudy.ship.int8.onnx_fallback import least_harmful
-from understudy.ship.int8.onnx_ranges import (
-    Activation,
-    Range,
-    as_tensors_data,
-    entropy,
-    extremes,
-    never_whole,
-    observe,
-    percentile,
-    simplify,
-)
+from understudy.ship.int8 import Job, Scheme, Unsuitable
 
-WEIGHTED = ("Conv", "Gemm", "MatMul")
-"""Operators that have weights and kernels for whole numbers."""
-
-FEWEST_WEIGHTS = 1024
-"""Smaller tensors stay float in a weight-only file: scales, biases, positions of a few tokens."""
+ENDLESS = 1e30
+"""What is larger masks something out. Eight bits cannot hold it beside the values that count."""
 
 
-def dynamic(
-    graph: Graph,
-    float_path: Path,
-    entry: dict[str, Any],
-    calibration: Sequence[Sequence[np.ndarray]],
-    out_path: Path,
-) -> dict[str, Any]:
+def dynamic(job: Job) -> dict[str, Any]:
     """Matrix products in whole numbers, with the ranges of each input taken as it comes."""
-    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with tempfile.TemporaryDirectory(dir=out_path.parent) as folder:
-        simple = Path(folder) / "simple.onnx"
-        simplify(float_path, simple)
-        model = onnx.load(str(simple))
-        if not _weighted(model, ("Gemm", "MatMul")):
-            raise Unsuitable("the graph has no matrix product with constant weights")
+    with tempfile.TemporaryDirectory(dir=job.out_path.parent) as folder, quiet("root"):
+        model = _load(_simplified(job, Path(folder), ("Gemm", "MatMul")))
         # What the exporter noted of the outputs of Gemm contradicts what becomes of them.
         model.graph.ClearField("value_info")
-        with quiet("root"):
-            quantize_dynamic(
-                model,
-                out_path,
-                op_types_to_quantize=["MatMul", "Gemm"],
-                weight_type=QuantType.QInt8,
-            )
-    return _notes(entry)
-
-
-def static(way: Callable[[Activation], Range]) -> Recipe:
-    """All that has kernels for whole numbers, with ranges fixed from training clips."""
-
-    def quantise(
-        graph: Graph,
-        float_path: Path,
-        entry: dict[str, Any],
-        calibration: Sequence[Sequence[np.ndarray]],
-        out_path: Path,
-    ) -> dict[str, Any]:
-        with tempfile.TemporaryDirectory(dir=out_path.parent) as folder:
-            ready = _prepare(float_path, entry, calibration, Path(folder), way)
-            _write_static(ready, out_path)
-        return _notes(entry)
-
-    return quantise
-
-
-def float_fallback(
-    graph: Graph,
-    float_path: Path,
-    entry: dict[str, Any],
-    calibration: Sequence[Sequence[np.ndarray]],
-    out_path: Path,
-) -> dict[str, Any]:
-    """As static, with those stretches of the graph left float that harm the logits most."""
-    with tempfile.TemporaryDirectory(dir=out_path.parent) as folder:
-        ready = _prepare(float_path, entry, calibration, Path(folder), percentile)
-        trial = Path(folder) / "trial.onnx"
-
-        def write(excluded: Sequence[str]) -> Path:
-            _write_static(ready, trial, excluded)
-            return trial
-
-        weighted = _weighted(_load(ready.simple), WEIGHTED)
-        excluded, notes = least_harmful(ready.simple, weighted, entry, calibration, write)
-        _write_static(ready, out_path, excluded)
-    return notes | _notes(entry)
-
-
-def weight_only(
-    graph: Graph,
-    float_path: Path,
-    entry: dict[str, Any],
-    calibration: Sequence[Sequence[np.ndarray]],
-    out_path: Path,
-) -> dict[str, Any]:
-    """Weights of 8 bits with a scale for each channel; all arithmetic stays float.
-
-    The weights are scaled by Cast and Mul, not by DequantizeLinear: a session folds the former
-    when it loads the file and is then as fast as with float weights, and computes the latter anew
-    in each call.
-    """
-    import onnx
-
-    model = onnx.load(str(float_path))
-    if not sum(_store_whole(part) for part in _graphs_in(model.graph)):
-        raise Unsuitable(f"no tensor of weights has {FEWEST_WEIGHTS} values or more")
-    onnx.save(model, str(out_path))
+        quantize_dynamic(
+            model,
+            job.out_path,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            weight_type=QuantType.QInt8,
+        )
     return {}
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """What static quantisation starts from: two files, and the nodes that cannot take part."""
+def static(job: Job) -> dict[str, Any]:
+    """All that has kernels for whole numbers, weights per channel; the range of an activation goes
+    from the least to the greatest value that it had on training clips."""
+    from onnxruntime.quantization import (
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+        save_tensors_data,
+    )
+    from onnxruntime.quantization.calibrate import TensorsData
 
-    simple: Path
-    ranges: Path
-    float_nodes: list[str]
-
-
-RECIPES: dict[str, Recipe] = {
-    "dynamic": dynamic,
-    "static min-max": static(extremes),
-    "static percentile": static(percentile),
-    "static entropy": static(entropy),
-    "static, float fallback": float_fallback,
-    "weight-only": weight_only,
-}
-
-
-def _prepare(
-    float_path: Path,
-    entry: dict[str, Any],
-    calibration: Sequence[Sequence[np.ndarray]],
-    folder: Path,
-    way: Callable[[Activation], Range],
-) -> _Ready:
-    """The simplified graph and the ranges of its activations, as two files in `folder`."""
-    from onnxruntime.quantization import save_tensors_data
-
-    simple, ranges = folder / "simple.onnx", folder / "ranges.json"
-    simplify(float_path, simple)
-    if not _weighted(_load(simple), WEIGHTED):
-        raise Unsuitable("the graph has no convolution or matrix product with constant weights")
-    seen = observe(simple, [tensor["name"] for tensor in entry["inputs"]], calibration)
-    save_tensors_data(as_tensors_data(seen, way), ranges)
-    return _Ready(simple, ranges, never_whole(simple, seen))
-
-
-def _write_static(ready: _Ready, out_path: Path, excluded: Sequence[str] = ()) -> None:
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-
-    with quiet("root"):
+    with tempfile.TemporaryDirectory(dir=job.out_path.parent) as folder, quiet("root"):
+        simple = _simplified(job, Path(folder), ("Conv", "Gemm", "MatMul"))
+        ranges = _ranges(simple, job)
+        endless = {name for name, ends in ranges.items() if not (np.abs(ends) < ENDLESS).all()}
+        ranges |= dict.fromkeys(endless, (np.zeros(1, np.float32),) * 2)
+        saved = Path(folder) / "ranges.json"
+        save_tensors_data(TensorsData(CalibrationMethod.MinMax, ranges), saved)
         quantize_static(
-            ready.simple,
-            out_path,
-            calibration_cache_path=ready.ranges,
-            calibrate_method=CalibrationMethod.MinMax,
+            simple,
+            job.out_path,
+            calibration_cache_path=saved,
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[*ready.float_nodes, *excluded],
+            nodes_to_exclude=_never_whole(_load(simple).graph, endless),
         )
+    return {}
 
 
-def _notes(entry: dict[str, Any]) -> dict[str, Any]:
-    """Quantised graphs encode all frames at once, whatever form the FP32 file has."""
-    return {"form": "batched", "form_ratio": None} if "form" in entry else {}
+SCHEMES: dict[str, Scheme] = {"dynamic": dynamic, "static min-max": static}
+"""In the order in which they are tried."""
+
+
+def _simplified(job: Job, folder: Path, kinds: tuple[str, ...]) -> Path:
+    """The FP32 file with constants folded and shapes noted, which quantising builds on: transposed
+    weights, for one, count as weights only then. Raises Unsuitable if no operator of these kinds
+    has weights."""
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    path = folder / "simple.onnx"
+    # Symbolic inference adds nothing where all sizes but the batch are fixed.
+    quant_pre_process(str(job.float_path), str(path), skip_symbolic_shape=True)
+    graph = _load(path).graph
+    constant = {tensor.name for tensor in graph.initializer}
+    if not any(node.op_type in kinds and node.input[1] in constant for node in graph.node):
+        raise Unsuitable(f"the graph has no {' or '.join(kinds)} with constant weights")
+    return path
+
+
+def _ranges(simple: Path, job: Job) -> dict[str, Any]:
+    """Name of each float tensor -> the least and the greatest value on calibration inputs."""
+    from onnxruntime.quantization import CalibrationDataReader, create_calibrator
+
+    class Inputs(CalibrationDataReader):
+        def __init__(self) -> None:
+            names = [tensor["name"] for tensor in job.entry["inputs"]]
+            self.left = (dict(zip(names, values, strict=True)) for values in job.calibration)
+
+        def get_next(self) -> Any:
+            return next(self.left, None)
+
+    calibrator = create_calibrator(simple, augmented_model_path=str(simple.with_suffix(".watched")))
+    calibrator.collect_data(Inputs())
+    return {name: data.range_value for name, data in calibrator.compute_data().data.items()}
+
+
+def _never_whole(graph: Any, endless: set[str]) -> list[str]:
+    """Names of the nodes that must stay float.
+
+    Those that take or give infinities, which mask attention: rounded to eight bits, minus infinity
+    is the least of the ordinary values, and what was masked is looked at again. And products with
+    stacks of constant matrices, which the runtime cannot scale by channel.
+    """
+    from onnx import TensorProto, numpy_helper
+
+    stacks = {tensor.name for tensor in graph.initializer if len(tensor.dims) > 2}
+    endless = endless | {
+        tensor.name
+        for tensor in graph.initializer
+        if tensor.data_type == TensorProto.FLOAT
+        and not (np.abs(numpy_helper.to_array(tensor)) < ENDLESS).all()
+    }
+    return [
+        node.name
+        for node in graph.node
+        if endless & {*node.input, *node.output}
+        or (node.op_type == "MatMul" and stacks & set(node.input))
+    ]
 
 
 def _load(path: Path) -> Any:
     import onnx
 
     return onnx.load(str(path))
-
-
-def _weighted(model: Any, kinds: Sequence[str]) -> list[str]:
-    """Names of the nodes of these kinds whose second input is constant, in the graph's order."""
-    constant = {tensor.name for tensor in model.graph.initializer}
-    return [
-        node.name
-        for node in model.graph.node
-        if node.op_type in kinds and node.input[1] in constant
-    ]
-
-
-def _graphs_in(graph: Any) -> Iterator[Any]:
-    """A graph and those inside its nodes, such as the body of a Scan."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _graphs_in(attribute.g)
-
-
-def _store_whole(graph: Any) -> int:
-    """Store the weights of a graph as int8 and scale them first of all; gives their number."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    kept, nodes = [], []
-    for tensor in graph.initializer:
-        few = len(tensor.dims) < 2 or np.prod(tensor.dims) < FEWEST_WEIGHTS
-        if tensor.data_type != TensorProto.FLOAT or few:
-            kept.append(tensor)
-            continue
-        name = tensor.name
-        whole, scale = _by_channel(numpy_helper.to_array(tensor))
-        kept.append(numpy_helper.from_array(whole, f"{name}_int8"))
-        kept.append(numpy_helper.from_array(scale, f"{name}_scale"))
-        nodes += [
-            helper.make_node("Cast", [f"{name}_int8"], [f"{name}_cast"], to=TensorProto.FLOAT),
-            helper.make_node("Mul", [f"{name}_cast", f"{name}_scale"], [name]),
-        ]
-    before = list(graph.node)
-    del graph.initializer[:], graph.node[:]
-    graph.initializer.extend(kept)
-    graph.node.extend([*nodes, *before])
-    return len(nodes) // 2
-
-
-def _by_channel(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights as int8 and the scale of each channel, with as many dimensions as the weights.
-
-    Channels are those of the first or of the last dimension, whichever keeps more of the weights:
-    convolutions have theirs in front, products with a matrix at the end.
-    """
-    found = []
-    for axis in (0, -1):
-        others = tuple(place for place in range(weights.ndim) if place != axis % weights.ndim)
-        scale = np.abs(weights).max(axis=others, keepdims=True) / 127
-        scale = np.where(scale == 0, 1, scale).astype(np.float32)
-        whole = np.clip(np.rint(weights / scale), -127, 127).astype(np.int8)
-        found.append((float(((whole * scale - weights) ** 2).sum()), whole, scale))
-    _, whole, scale = min(found, key=lambda one: one[0])
-    return whole, scale
