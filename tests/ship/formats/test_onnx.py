@@ -6,13 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from small_models import built, clip, length_of
+from small_models import built, clip, length_of, swept
 from understudy.models import list_models
 from understudy.ship.formats import onnx as exporter
 from understudy.ship.formats.onnx_modules import FixedQueryPool, TokenRows, rewritten
 from understudy.ship.graphs import Graph, graphs_of
 
 TOLERANCE = 1e-4
+# Tokens in rows and a fixed query; 3-D convolutions; a recurrent state.
+SAMPLE = ["mobilevit-xxs", "c3d-sp", "rvit"]
 
 
 def export_and_load(graph: Graph, path: Path):
@@ -77,8 +79,7 @@ def test_a_file_gives_what_the_model_gives(tmp_path):
     assert check(step, tmp_path).keys() == {"opset"}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", swept(list_models(), SAMPLE))
 def test_every_model_gives_in_its_files_what_it_gives_in_pytorch(name, tmp_path):
     model = built(name)
     graphs = graphs_of(model, length_of(model))
