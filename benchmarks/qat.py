@@ -31,7 +31,7 @@ from table import Job, Pooled, difference, parse_arguments, run_jobs
 from understudy.data.manifest import complete_splits
 from understudy.data.sources import write_manifest
 from understudy.data.sources.folder import from_folder
-from understudy.judge.evaluate import predict_own_split
+from understudy.judge.collect import predict_loader, split_loader
 from understudy.judge.predictions import Predictions, read_predictions
 from understudy.recipe import dump_recipe
 from understudy.run import Run, open_run
@@ -95,8 +95,10 @@ def pool(arm: str, runs: list[Run]) -> dict[str, Pooled]:
     for run in runs:
         found.setdefault(f"{arm}, float", []).append(read_predictions(run.predictions_path))
         with tempfile.TemporaryDirectory() as folder:
-            model = quantised(run, Path(folder))
-            found.setdefault(f"{arm}, INT8", []).append(predict_own_split(run, model, "test"))
+            model, clips = quantised(run, Path(folder)), run.manifest
+            look = run.classifier().sampling
+            said = predict_loader(model, split_loader(clips, "test", look), clips, "test")
+            found.setdefault(f"{arm}, INT8", []).append(said)
     return {
         name: Pooled(name, np.stack([one.correct for one in seeds]), seeds[0].group)
         for name, seeds in found.items()

@@ -84,11 +84,14 @@ def test_a_run_that_fails_takes_nothing_of_others_along(tmp_path):
     class BrokenError(Exception):
         pass
 
+    def fail(run, after):
+        write_json(run.path / "data.json", {})
+        after(run)
+        raise BrokenError
+
     def fail_in(place, *, after=lambda run: None):
         with pytest.raises(BrokenError), new_run(place, RECIPE) as run:
-            write_json(run.path / "data.json", {})
-            after(run)
-            raise BrokenError
+            fail(run, after)
 
     fail_in(tmp_path / "new")
     assert not (tmp_path / "new").exists()
