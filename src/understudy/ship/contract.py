@@ -33,6 +33,7 @@ def build_contract(
         "model": classifier.model_name,
         "parameters": parameter_count(classifier.model),
         "classes": list(classifier.classes),
+        "task": classifier.task.name,
         "unknown_below": classifier.unknown_below,
         "batch": "any" if format_.ANY_BATCH else 1,
         "graphs": graphs,

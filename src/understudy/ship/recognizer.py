@@ -14,6 +14,7 @@ from torch import Tensor
 from understudy.errors import UserError
 from understudy.ship.formats import FORMATS, Session
 from understudy.ship.graphs import TensorSpec, begin
+from understudy.task import SINGLE_LABEL, task_named
 from understudy.types import Output, Sampling, State
 
 
@@ -28,6 +29,7 @@ class ArtifactRecognizer:
         self.name: str = contract["run"]
         self.model_name: str = contract["model"]
         self.classes: tuple[str, ...] = tuple(contract["classes"])
+        self.task = task_named(contract.get("task", SINGLE_LABEL.name))
         self.sampling = sampling_of_contract(contract)
         self.threads = threads
         self.unknown_below: float | None = contract["unknown_below"]
