@@ -19,6 +19,7 @@ from understudy.errors import UserError
 from understudy.perform.predict import FilePrediction, lines, predict
 from understudy.perform.windows import Segment, merge_windows, window_bounds
 from understudy.run import Run
+from understudy.task import SINGLE_LABEL
 from understudy.types import Output, Sampling, State
 
 CLASSES = ("blue", "red")
@@ -47,6 +48,7 @@ class Redness:
 
     name = model_name = "redness"
     classes: tuple[str, ...] = CLASSES
+    task = SINGLE_LABEL
     threads = unknown_below = stream_frames = None
     streams = False
 

@@ -165,14 +165,16 @@ def _recognise(classifier: Classifier, waiting: list[tuple[_File, Tensor]]) -> N
         padded[: len(clip)] = clip
     lengths = torch.tensor([len(clip) for clip in clips])
     with torch.inference_mode():
-        logits = classifier(frames, lengths).logits.double().cpu()
+        logits = classifier(frames, lengths).logits.cpu().double()
     if not logits.isfinite().all():
         raise UserError(
             f"The model's output for {waiting[0][0].path} or a file after it is not a finite "
             "number: its weights are damaged or its training diverged. Use another checkpoint, or "
             "train again with a lower learning rate."
         )
-    for (file, _), scores in zip(waiting, logits.softmax(dim=1).numpy(), strict=True):
+    for (file, _), scores in zip(
+        waiting, classifier.task.probabilities(logits).numpy(), strict=True
+    ):
         file.scores.append(scores)
     waiting.clear()
 

@@ -70,7 +70,7 @@ class StreamModel:
         """
         frame = prepare(pixels[None], self.size)
         with torch.inference_mode():
-            logits = self._memory.step(frame).logits[0].double()
+            logits = self._memory.step(frame).logits[0].cpu().double()
         self._seen += 1
         if not logits.isfinite().all():
             raise UserError(
@@ -78,7 +78,7 @@ class StreamModel:
                 "training diverged. Use another checkpoint, or train again with a lower learning "
                 "rate."
             )
-        return logits.softmax(dim=0).cpu().numpy()
+        return self.classifier.task.probabilities(logits).numpy()
 
 
 @dataclass(frozen=True, slots=True)
