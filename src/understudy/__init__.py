@@ -178,7 +178,7 @@ def export(
     source: a run, or its directory.
     format: onnx, litert, coreml or executorch.
     out: the directory to write; by default RUN/exports/FORMAT.
-    int8: a way of quantising, or "auto" for the one that measuring finds best, if any.
+    int8: a quantisation scheme, or "auto" for the one that measuring finds best, if any.
     overwrite: replace an earlier export.
     Raises UserError for a format that is not installed, and `understudy.ship.ArtifactError` where
     outputs differ.

@@ -48,14 +48,14 @@ class Inherited(NamedTuple):
     """How one layer of a model came from another model's weights.
 
     how: "exact" when the layer computes what its source does, "approximate" when it is the nearest
-    that its shape allows, "noise" when nothing was taken and it starts as a new model does. "left
+    that its shape allows, "random" when nothing was taken and it starts as a new model does. "left
     behind": a layer of the source that has no place in the model. energy: share of the source's
     squared weights that an approximation keeps, 0 to 1; None where that says nothing. note: what
     was done, in a few words, or why nothing could be taken.
     """
 
     layer: str
-    how: Literal["exact", "approximate", "noise", "left behind"]
+    how: Literal["exact", "approximate", "random", "left behind"]
     source: str | None = None
     energy: float | None = None
     note: str = ""

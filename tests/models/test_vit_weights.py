@@ -115,8 +115,8 @@ def test_every_layer_of_the_student_and_every_part_of_the_source_is_listed(name,
     }
     for key in dict(model.named_parameters()):
         layer = key if key in kinds else key.rpartition(".")[0]
-        assert (kinds[layer] == "noise") == (key not in changed), key
-    noise = {layer for layer, kind in kinds.items() if kind == "noise"}
+        assert (kinds[layer] == "random") == (key not in changed), key
+    noise = {layer for layer, kind in kinds.items() if kind == "random"}
     read_h = {f"backbone.encoder.blocks.{i}.{part}" for i in (0, 1)
               for part in ("norm_h", "gate.qkv_h")}  # fmt: skip
     sequence = {"backbone.sequence_tokens"} if name == "rvit" else set()
@@ -129,7 +129,7 @@ def test_every_layer_of_the_student_and_every_part_of_the_source_is_listed(name,
 def test_layers_beyond_the_depth_of_the_vit_stay_noise(tmp_path):
     kinds = how(load_vit(student("rvit", layers=3), written(picture_vit(), tmp_path)))
     assert kinds["backbone.encoder.blocks.1.gate.qkv_x"] == "exact"
-    assert kinds["backbone.encoder.blocks.2.gate.qkv_x"] == "noise"
+    assert kinds["backbone.encoder.blocks.2.gate.qkv_x"] == "random"
 
 
 def test_positions_of_another_grid_are_resized_and_listed_so(tmp_path):

@@ -40,13 +40,13 @@ def test_a_run_of_the_same_model_gives_every_layer(clips, source):
 
 
 @pytest.mark.parametrize("classes", [("still", "left", "right"), ("a", "b", "c", "d")])
-def test_the_classifier_of_other_classes_stays_noise(clips, source, classes):
+def test_the_classifier_of_other_classes_stays_random(clips, source, classes):
     """Also where their number is the same, so that the shapes would fit."""
     torch.manual_seed(1)
     student = student_of(clips, len(classes))
     before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
     record = start_student(student, Start(run=str(source.path)), classes)
-    noise = [name for name, kind in how(record).items() if kind == "noise"]
+    noise = [name for name, kind in how(record).items() if kind == "random"]
     assert noise == ["head.3"]
     assert torch.equal(student.state_dict()["head.3.weight"], before["head.3.weight"])
     assert not torch.equal(student.state_dict()["head.0.weight"], before["head.0.weight"])

@@ -67,7 +67,7 @@ def from_hub(name: str, local: str, random: str) -> nn.Module:
     """One of timm's networks with its pretrained weights and no classifier.
 
     Raises UserError where they cannot be fetched. It names two ways out, the recipe's settings for
-    a `local` file and for starting from noise (`random`).
+    a `local` file and for random weights (`random`).
     """
     plain = timm.create_model(name, num_classes=0, pretrained=False)
     config = cast(dict[str, Any], plain.pretrained_cfg)
@@ -79,7 +79,7 @@ def from_hub(name: str, local: str, random: str) -> nn.Module:
             f"The weights of {name} could not be fetched ({type(error).__name__}). They are the "
             f"file model.safetensors of {source} on the Hugging Face hub. Fetch that file on a "
             f"machine with a network, copy it here and give its path: {local}. Or train from "
-            f"noise: {random}."
+            f"random weights: {random}."
         ) from error
 
 

@@ -150,10 +150,10 @@ class C3D(StreamingRecognizer):
         self.head = nn.Sequential(
             OrderedDict([*before, ("fc8", nn.Linear(self.embedding_dim, num_classes))])
         )
-        self._start_from_noise()
+        self._initialise()
         self._lay_out_channels_last()
 
-    def _start_from_noise(self) -> None:
+    def _initialise(self) -> None:
         for name, module in self.named_modules():
             if not isinstance(module, nn.Conv2d | nn.Conv3d | nn.Linear):
                 continue

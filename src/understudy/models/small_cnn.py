@@ -1,10 +1,10 @@
-"""small-cnn: a picture backbone for learning from noise on a few hundred clips.
+"""small-cnn: a picture backbone to train from scratch on a few hundred clips.
 
     (N, 3, S, S) -> four times [3x3 convolution of stride 2, BatchNorm, ReLU] -> (N, C, S/16, S/16)
       -> average to a 4 x 4 grid -> Flatten -> (N, 16 C)
 
 What sets it apart from the networks of timm is the grid: where something is survives to the
-features. A global average throws places away, and a network that starts from noise on few clips
+features. A global average throws places away, and a network trained from scratch on few clips
 does not find them again: on filmed actors it stays at chance where this one learns.
 """
 

@@ -1,4 +1,4 @@
-"""transplant: start a relative of C3D from trained C3D weights instead of from noise.
+"""transplant: start a relative of C3D from trained C3D weights instead of at random.
 
 What each layer of the target becomes:
 
@@ -31,7 +31,7 @@ from understudy.types import Inherited
 def transplant(source: C3D, target: C3D) -> list[Inherited]:
     """Give `target` the weights of a trained C3D, and say for every layer how.
 
-    `target` is changed in place; layers that nothing fits keep their noise. The classifier is
+    `target` is changed in place; layers that nothing fits keep their random weights. The classifier is
     taken where its shape fits; only the caller knows whether both mean the same classes by it.
     Raises UserError when `source` is neither a full C3D nor of the target's own architecture, or
     when width, picture size or pixel statistics differ.
@@ -126,7 +126,7 @@ def _separate(origin: nn.Conv3d, place: SeparableConv3d, layer: str) -> Inherite
     assert origin.bias is not None
     spatial, temporal, energy = separated(origin.weight)
     rank = len(spatial)
-    # A narrow input needs fewer channels between. The others keep their noise and are not listened
+    # A narrow input needs fewer channels between. The others keep their random weights and are not listened
     # to: were both sides 0, no gradient would ever reach them.
     before.weight[:rank] = spatial
     before.bias.zero_()
@@ -143,10 +143,10 @@ def _copy_linear(source: C3D, target: C3D, name: str) -> Inherited:
     origin, place = _linear(source, name), _linear(target, name)
     assert place is not None
     if origin is None:
-        return Inherited(name, "noise", note="the source has no such layer")
+        return Inherited(name, "random", note="the source has no such layer")
     if origin.weight.shape != place.weight.shape:
         shapes = f"{tuple(origin.weight.shape)}, here {tuple(place.weight.shape)}"
-        return Inherited(name, "noise", note=f"the source's is {shapes}")
+        return Inherited(name, "random", note=f"the source's is {shapes}")
     place.load_state_dict(origin.state_dict())
     return Inherited(name, "exact", name, note="copied")
 

@@ -1,7 +1,7 @@
 """Starting `rvit` and `rvit-image` from a vision transformer for pictures.
 
 The path of x through the layers is that of a ViT, so its weights fit: patches, class token,
-positions, W of the attention gate, LayerNorm and MLP. What a picture cannot teach starts as noise:
+positions, W of the attention gate, LayerNorm and MLP. What a picture cannot teach starts at random:
 U, which reads the hidden tokens, the sequence tokens and the classifier.
 """
 
@@ -75,8 +75,8 @@ def load_vit(model: Recognizer, source: str) -> list[Inherited]:
         model.normalize.mean.copy_(torch.tensor(vit.pixels[0]).view(1, 3, 1, 1))
         model.normalize.std.copy_(torch.tensor(vit.pixels[1]).view(1, 3, 1, 1))
         taken["normalize"] = Inherited("normalize", "exact", "its pixel statistics")
-    noise = {name: Inherited(name, "noise") for name in _layers(model) if name not in taken}
-    return [*taken.values(), *noise.values(), *_left_behind(vit.weights, used, len(blocks))]
+    fresh = {name: Inherited(name, "random") for name in _layers(model) if name not in taken}
+    return [*taken.values(), *fresh.values(), *_left_behind(vit.weights, used, len(blocks))]
 
 
 def _read(source: str) -> _Source:

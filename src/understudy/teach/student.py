@@ -86,7 +86,7 @@ def _inherit(
     if run.classes != classes:
         classifier.load_state_dict(fresh)
         layers = [layer for layer in layers if layer.layer != name]
-        layers.append(Inherited(name, "noise", note=f"{run.name} knows other classes"))
+        layers.append(Inherited(name, "random", note=f"{run.name} knows other classes"))
     return layers
 
 
@@ -108,7 +108,7 @@ def _copy(source: Recognizer, student: Recognizer, name: str) -> list[Inherited]
             layers.append(Inherited(prefix, "exact", prefix))
         else:
             unfit += [prefix] if prefix.startswith("backbone") else []
-            layers.append(Inherited(prefix, "noise", note=f"{name} has none of this shape"))
+            layers.append(Inherited(prefix, "random", note=f"{name} has none of this shape"))
     if unfit:
         raise UserError(
             f"The backbone of {name} does not fit this student: {unfit[0]} differs"
