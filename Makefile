@@ -46,7 +46,7 @@ test-avx2: setup-dev
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST)
 
 slow: setup-dev
-	$(PYTEST) -m slow --timeout 900
+	$(PYTEST) -m "slow and not sweep" --timeout 900
 
 sweep: setup-dev
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/sweep.py --workers $(WORKERS)

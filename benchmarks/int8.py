@@ -66,7 +66,7 @@ def measure(run: Run, name: str, data: str | None) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder)
         entries = write_graphs(format_, classifier.model, classifier.clip_frames, draft)
-        contract = build_contract(run.classifier(), entries, runtime=name)
+        contract = build_contract(classifier, entries, runtime=name)
         write_json(draft / "contract.json", contract)
         report = quantise(run, draft, manifest=data, progress=lambda line: print(f"{name} {line}"))
     about = {"run": run.name, "model": run.recipe.model.name, "format": name}

@@ -31,7 +31,7 @@ from table import Job, Pooled, difference, parse_arguments, run_jobs
 from understudy.data.manifest import complete_splits
 from understudy.data.sources import write_manifest
 from understudy.data.sources.folder import from_folder
-from understudy.judge.collect import predict_loader, split_loader
+from understudy.judge.evaluate import predict_own_split
 from understudy.judge.predictions import Predictions, read_predictions
 from understudy.recipe import dump_recipe
 from understudy.run import Run, open_run
@@ -43,7 +43,7 @@ from understudy.ship.int8 import Job as QuantisationJob
 from understudy.ship.int8.calibration import calibration_inputs
 from understudy.ship.int8.onnx import static
 from understudy.teach.qat import qat_recipe
-from understudy.types import Output
+from understudy.types import Output, Recognizer
 
 MODEL, PIXELS, CALIBRATION = "mobilevit-xxs", 64, 96
 FURTHER = {"longer": "train.qat=false", "qat": "train.qat=true"}
@@ -95,30 +95,39 @@ def pool(arm: str, runs: list[Run]) -> dict[str, Pooled]:
     for run in runs:
         found.setdefault(f"{arm}, float", []).append(read_predictions(run.predictions_path))
         with tempfile.TemporaryDirectory() as folder:
-            found.setdefault(f"{arm}, INT8", []).append(quantised(run, Path(folder)))
+            model = quantised(run, Path(folder))
+            found.setdefault(f"{arm}, INT8", []).append(predict_own_split(run, model, "test"))
     return {
         name: Pooled(name, np.stack([one.correct for one in seeds]), seeds[0].group)
         for name, seeds in found.items()
     }
 
 
-def quantised(run: Run, folder: Path) -> Predictions:
-    """What the run's best checkpoint says of the test pictures as INT8."""
+def quantised(run: Run, folder: Path) -> Recognizer:
+    """The run's best checkpoint as INT8."""
     classifier = run.classifier()
-    model, look = classifier.model, classifier.sampling
+    model = classifier.model
     [graph] = [one for one in graphs_of(model, 1) if one.kind == "clip"]
     entry = write_graphs(onnx, model, 1, folder)["clip"]
-    pictures = calibration_inputs(run, graph, entry, sampling=look, clips=CALIBRATION)
+    pictures = calibration_inputs(
+        run, graph, entry, sampling=classifier.sampling, clips=CALIBRATION
+    )
     file = folder / "int8.onnx"
     static(QuantisationJob(graph, folder / entry["file"], entry, pictures, file))
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    return OnnxPictures(file, model.input_size)
 
-    def recognise(frames: Tensor, lengths: Tensor) -> Output:
-        found: Any = session.run(["logits", "embedding"], {"frames": frames[:, 0].numpy()})
+
+class OnnxPictures(Recognizer):
+    """An exported graph of single pictures, as a recogniser."""
+
+    def __init__(self, file: Path, input_size: int) -> None:
+        super().__init__()
+        self.session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        self.input_size, self.clip_frames = input_size, None
+
+    def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Output:
+        found: Any = self.session.run(["logits", "embedding"], {"frames": frames[:, 0].numpy()})
         return Output(*map(torch.from_numpy, found))
-
-    loader = split_loader(run.manifest, "test", look)
-    return predict_loader(recognise, loader, run.manifest, "test", classes=run.classes)
 
 
 def write_table(pooled: dict[str, Pooled], seeds: list[int]) -> list[str]:

@@ -2,13 +2,15 @@
 
     python benchmarks/training_throughput.py
     python benchmarks/training_throughput.py --manifest clips.csv --student mobilenetv4 --size 128
+    python benchmarks/training_throughput.py --device cuda
 
 Every round takes one batch of clips through decode, augment, the teacher and one step of each
 student, in turn, so that a machine that slows down slows all of them. Two sums are shown for each
 student: the first epoch, in which everything is done, and later epochs that find decoded frames and
 the teacher's outputs in memory (sampling without chance, a finite number of augmented views).
 Everything runs in one process; loader workers would hide decoding behind the rest. Weights are
-random: speed does not depend on them.
+random: speed does not depend on them. Decode and augment stay on the CPU; teacher and students
+compute on the device, and a part ends when the device has finished it.
 """
 
 from __future__ import annotations
@@ -32,12 +34,12 @@ from understudy.data.manifest import Manifest
 from understudy.data.sampling import sample_times
 from understudy.data.sources import read_manifest
 from understudy.data.stage import film_stage
-from understudy.data.transforms import augment
+from understudy.data.transforms import apply, draw
 from understudy.models import create_model
 from understudy.recipe import Augment, Distill, Train
 from understudy.ship.bench import cores, where_and_when
-from understudy.teach.clip import ClipRecognizer, NoHead
-from understudy.teach.losses import teaching_loss
+from understudy.teach.losses import Taught, teaching_loss
+from understudy.teach.teachers.clip import ClipRecognizer, NoHead
 from understudy.types import Output, Recognizer
 
 AUGMENT = Augment(crop_scale=0.6, brightness=0.3, contrast=0.3, saturation=0.3, rotation_degrees=5)
@@ -73,6 +75,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=cores())
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for the CSV")
     options = parser.parse_args()
@@ -84,39 +87,44 @@ def parse_arguments() -> argparse.Namespace:
 def measure(manifest: Manifest, options: argparse.Namespace) -> dict[str, np.ndarray]:
     """Seconds that each part takes in each round, without the first round, which warms up."""
     rows = manifest.rows("train")
-    teacher = create_teacher(options.teacher, len(manifest.classes))
+    device = torch.device(options.device)
+    teacher = create_teacher(options.teacher, len(manifest.classes)).to(device)
     with torch.no_grad():
-        probe = torch.zeros(1, 1, 3, options.size, options.size, dtype=torch.uint8)
+        pixels = (1, 1, 3, options.size, options.size)
+        probe = torch.zeros(pixels, dtype=torch.uint8, device=device)
         embedding_dim = teacher(probe).embedding.shape[1]
     steps = {
-        name: make_step(create_student(name, len(manifest.classes), embedding_dim, options.size))
+        name: make_step(
+            create_student(name, len(manifest.classes), embedding_dim, options.size).to(device)
+        )
         for name in options.student
     }
     seconds: dict[str, list[float]] = {}
     for number in range(options.rounds + 1):
         chosen = [rows[(number * options.batch + i) % len(rows)] for i in range(options.batch)]
-        target = torch.tensor([manifest.target_of(row) for row in chosen])
-        with stopwatch(seconds, "decode"):
+        target = torch.tensor([manifest.target_of(row) for row in chosen], device=device)
+        with stopwatch(seconds, "decode", device):
             decoded = decode(manifest, chosen, options)
-        with stopwatch(seconds, "augment"):
-            clips = [
-                augment(frames, options.size, AUGMENT, seed=0, record=row, view=number)
-                for row, frames in zip(chosen, decoded, strict=True)
-            ]
-        frames = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True)
-        lengths = torch.tensor([len(clip) for clip in clips])
-        with stopwatch(seconds, "teacher"), torch.no_grad():
+        with stopwatch(seconds, "augment", device):
+            keys = [manifest.key_of(row) for row in chosen]
+            draws = [draw(AUGMENT, seed=0, clip=key, view=number) for key in keys]
+            clips = apply(decoded, draws, options.size)
+        frames = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True).to(device)
+        lengths = torch.tensor([len(clip) for clip in clips], device=device)
+        with stopwatch(seconds, "teacher", device), torch.no_grad():
             taught = teacher(frames, lengths)
         for name, step in steps.items():
-            with stopwatch(seconds, f"student {name}"):
+            with stopwatch(seconds, f"student {name}", device):
                 step(frames, lengths, target, taught)
     return {part: np.array(values[1:]) for part, values in seconds.items()}
 
 
 @contextmanager
-def stopwatch(seconds: dict[str, list[float]], part: str) -> Iterator[None]:
+def stopwatch(seconds: dict[str, list[float]], part: str, device: torch.device) -> Iterator[None]:
     start = time.perf_counter()
     yield
+    if device.type == "cuda":
+        torch.cuda.synchronize()
     seconds.setdefault(part, []).append(time.perf_counter() - start)
 
 
@@ -153,7 +161,8 @@ def make_step(student: Recognizer) -> Callable[[Tensor, Tensor, Tensor, Output],
     )
 
     def step(frames: Tensor, lengths: Tensor, target: Tensor, taught: Output) -> None:
-        loss = teaching_loss(student(frames, lengths), target, taught, Distill()).total
+        by_name = {"teacher": Taught(taught, Distill())}
+        loss = teaching_loss(student(frames, lengths), target, by_name, Distill().gamma).total
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), settings.max_grad_norm)
@@ -171,6 +180,7 @@ def summarise(seconds: dict[str, np.ndarray], options: argparse.Namespace) -> li
         sums[f"first epoch, {name}"] = parts
         sums[f"later epochs, {name}"] = seconds["augment"] + student
     context = where_and_when() | {
+        "device": torch.cuda.get_device_name() if options.device == "cuda" else "cpu",
         "threads": options.threads,
         "teacher": options.teacher,
         "size": options.size,
@@ -197,6 +207,10 @@ def summarise(seconds: dict[str, np.ndarray], options: argparse.Namespace) -> li
     return rows
 
 
+def hardware_of(row: dict[str, Any]) -> str:
+    return row["hardware"] if row["device"] == "cpu" else row["device"]
+
+
 def show(rows: list[dict[str, Any]]) -> None:
     print(f"\n{'part':32} {'clips/s':>9} {'95% interval':>20} {'ms/clip':>9}")
     for row in rows:
@@ -207,7 +221,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def write(rows: list[dict[str, Any]], folder: Path) -> Path:
-    hardware = re.sub(r"[^a-z0-9]+", "-", rows[0]["hardware"].lower()).strip("-")
+    hardware = re.sub(r"[^a-z0-9]+", "-", hardware_of(rows[0]).lower()).strip("-")
     path = folder / f"training_throughput_{rows[0]['date']}_{hardware}.csv"
     folder.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:

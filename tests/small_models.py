@@ -1,5 +1,6 @@
 """Every model of `list_models()` as small as it gets, for tests that sweep over all of them."""
 
+from collections.abc import Collection, Iterable
 from functools import cache
 from typing import Any
 
@@ -40,6 +41,22 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "rvit-image": SMALL_RVIT | {"recurrent_dropout": 0.0},
 }
 """Each model as small as it gets. A new one needs an entry here before it can be swept."""
+
+
+def swept(cases: Iterable[Any], sample: Collection[Any], quick: Collection[Any] = ()) -> list[Any]:
+    """Parameters of a test that sweeps: `make sweep` runs all `cases`, CI those of `sample` too,
+    and the default run those that are `quick`."""
+    params, known = [], set()
+    for case in cases:
+        known.add(case)
+        marks = [pytest.mark.sweep]
+        if case in quick:
+            marks = [pytest.mark.sample]
+        elif case in sample:
+            marks = [pytest.mark.sample, pytest.mark.slow]
+        params.append(pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=marks))
+    assert known >= {*sample, *quick}, "a sample must be part of its sweep"
+    return params
 
 
 def build(name: str, seed: int = 0, classes: int = CLASSES) -> Recognizer:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from small_models import built, length_of
+from small_models import built, length_of, swept
 from understudy.run import write_json
 from understudy.ship.export import write_graphs
 from understudy.ship.formats import FORMATS, is_installed
@@ -96,9 +96,8 @@ def test_the_python_for_onnx_runs_as_it_stands(name: str, tmp_path: Path) -> Non
     check(run_python(readme, tmp_path), expected(name))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["onnx", "litert", "executorch"])
-@pytest.mark.parametrize("name", ["frames-attention", "rvit"])
+@pytest.mark.parametrize("name", swept(["frames-attention", "rvit"], ["rvit"]))
 def test_the_python_runs_as_it_stands(name: str, runtime: str, tmp_path: Path) -> None:
     if not is_installed(FORMATS[runtime]):
         pytest.skip(f"{runtime} is not installed")
@@ -106,8 +105,7 @@ def test_the_python_runs_as_it_stands(name: str, runtime: str, tmp_path: Path) -
     check(run_python(readme, tmp_path), expected(name))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["frames-attention", "rvit", "c3d"])
+@pytest.mark.parametrize("name", swept(["frames-attention", "rvit", "c3d"], ["rvit"]))
 def test_the_javascript_for_onnx_runs_as_it_stands(name: str, tmp_path: Path) -> None:
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("there is no node with npm")

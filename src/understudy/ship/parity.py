@@ -43,12 +43,12 @@ def compare(
     """
     assert probes, "a comparison on nothing would always be passed"
     rows = []
-    for probe in probes:
-        with torch.inference_mode():
+    with torch.inference_mode():
+        for probe in probes:
             expected = reference(probe.frames, probe.lengths)
             given = candidate(probe.frames, probe.lengths)
-        rows.append(_Row(probe.name, expected, given, tolerance))
-    return _summary(rows, tolerance) | {"probes": [row.to_json() for row in rows]}
+            rows.append(_row(probe.name, expected, given, tolerance))
+    return _summary(rows, tolerance) | {"probes": rows}
 
 
 def compare_streams(
@@ -65,14 +65,16 @@ def compare_streams(
         for frame in stream.split(1):
             expected, ours = reference.step(frame, ours)
             given, theirs = candidate.step(frame, theirs)
-            rows.append(_Row("stream", expected, given, tolerance))
+            rows.append(_row("stream", expected, given, tolerance))
     summary = _summary(rows, tolerance)
-    return {"frames": summary.pop("clips")} | summary | {"last_logits_difference": rows[-1].logits}
+    last = {"last_logits_difference": rows[-1]["logits_difference"]}
+    return {"frames": summary.pop("clips")} | summary | last
 
 
 def explain(report: dict[str, Any]) -> str:
     """The figures of a comparison in a sentence, or two where there is a stream."""
-    worst = max(report["probes"], key=lambda row: _nan_is_worst(row["logits_difference"]))
+    given = torch.tensor([row["logits_difference"] for row in report["probes"]])
+    worst = report["probes"][int(given.argmax())]  # NaN is the largest
     text = (
         f"largest difference of logits {report['logits_difference']:.2g} (on {worst['probe']}), "
         f"median {report['logits_median']:.2g}, of embeddings "
@@ -89,33 +91,27 @@ def explain(report: dict[str, Any]) -> str:
     )
 
 
-class _Row:
-    """What one call gave on both sides."""
-
-    def __init__(self, name: str, expected: Output, given: Output, tolerance: float) -> None:
-        best = expected.logits.max(dim=1).values
-        chosen = expected.logits.gather(1, given.logits.argmax(dim=1, keepdim=True)).squeeze(1)
-        same = best - chosen <= tolerance * _scale(expected.logits)
-        self.name, self.clips, self.same = name, len(same), int(same.sum())
-        self.per_clip = _differences(expected.logits, given.logits)
-        self.logits = max(self.per_clip, key=_nan_is_worst)
-        self.embedding = max(_differences(expected.embedding, given.embedding), key=_nan_is_worst)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "probe": self.name,
-            "clips": self.clips,
-            "logits_difference": self.logits,
-            "embedding_difference": self.embedding,
-            "same_top1": self.same,
-        }
+def _row(name: str, expected: Output, given: Output, tolerance: float) -> dict[str, Any]:
+    """What one call gave on both sides; each: differences of logits, clip by clip."""
+    best = expected.logits.max(dim=1).values
+    chosen = expected.logits.gather(1, given.logits.argmax(dim=1, keepdim=True)).squeeze(1)
+    each = _differences(expected.logits, given.logits)
+    return {
+        "probe": name,
+        "clips": len(best),
+        "logits_difference": float(each.max()),
+        "embedding_difference": float(_differences(expected.embedding, given.embedding).max()),
+        "same_top1": int((best - chosen <= tolerance * _scale(expected.logits)).sum()),
+        "each": each,
+    }
 
 
-def _summary(rows: Sequence[_Row], tolerance: float) -> dict[str, Any]:
-    clips, same = sum(row.clips for row in rows), sum(row.same for row in rows)
-    logits = max((row.logits for row in rows), key=_nan_is_worst)
-    embedding = max((row.embedding for row in rows), key=_nan_is_worst)
-    each = torch.tensor([value for row in rows for value in row.per_clip])
+def _summary(rows: Sequence[dict[str, Any]], tolerance: float) -> dict[str, Any]:
+    """Of all rows, which lose what they hold of each clip."""
+    clips, same = (sum(row[name] for row in rows) for name in ("clips", "same_top1"))
+    each = torch.cat([row.pop("each") for row in rows])
+    logits = float(each.max())  # NaN if there is any
+    embedding = float(torch.tensor([row["embedding_difference"] for row in rows]).max())
     return {
         # A comparison with NaN is false: outputs that are no numbers never pass.
         "passed": logits <= tolerance and embedding <= tolerance and same == clips,
@@ -128,16 +124,12 @@ def _summary(rows: Sequence[_Row], tolerance: float) -> dict[str, Any]:
     }
 
 
-def _differences(expected: Tensor, given: Tensor) -> list[float]:
+def _differences(expected: Tensor, given: Tensor) -> Tensor:
     """Of each clip."""
     if expected.shape != given.shape:
-        return [float("inf")] * len(expected)
-    return ((expected - given).abs().amax(dim=1) / _scale(expected)).tolist()
+        return torch.full((len(expected),), torch.inf)
+    return (expected - given).abs().amax(dim=1) / _scale(expected)
 
 
 def _scale(values: Tensor) -> float:
     return max(1.0, float(values.abs().max()))
-
-
-def _nan_is_worst(value: float) -> float:
-    return float("inf") if value != value else value

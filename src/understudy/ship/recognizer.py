@@ -29,7 +29,7 @@ class ArtifactRecognizer:
         self.name: str = contract["run"]
         self.model_name: str = contract["model"]
         self.classes: tuple[str, ...] = tuple(contract["classes"])
-        self.task = task_named(contract.get("task", SINGLE_LABEL.name))
+        self.task = task_named(contract.get("task", SINGLE_LABEL.name))  # older ones name none
         self.sampling = sampling_of_contract(contract)
         self.threads = threads
         self.unknown_below: float | None = contract["unknown_below"]

@@ -55,6 +55,7 @@ class Stream(StreamingRecognizer):
     def __init__(self) -> None:
         super().__init__()
         self.head = nn.Linear(3, 2)
+        self.input_size, self.clip_frames, self.stream_frames = 8, None, None
         self.seen: list[int] = []
 
     def init_state(self, batch_size: int) -> State:

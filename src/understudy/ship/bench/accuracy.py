@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from understudy.run import Run
 from understudy.ship.artifact import Artifact
 
 
-@dataclass(frozen=True, slots=True)
-class Accuracy:
-    """Top-1 accuracy, 0 to 1, with its interval, on `n` clips of a split."""
+class Accuracy(NamedTuple):
+    """Top-1 accuracy, 0 to 1, with its 95% interval, on `top1_n` clips of a split."""
 
-    value: float
-    low: float
-    high: float
-    n: int
-    split: str
+    top1: float
+    top1_low: float
+    top1_high: float
+    top1_n: int
+    top1_split: str
 
 
 def accuracy_of_run(run: Run, checkpoint: str = "best") -> Accuracy | None:

@@ -53,14 +53,8 @@ def first_use(
     source: ("run", path, checkpoint), ("artifact", path) or ("peer", name). what: clip, to read
     whole clips (batch, frames, 3, size, size), or frame, to step through a stream.
     """
-    asked = {
-        "source": source,
-        "what": what,
-        "frames": frames,
-        "size": size,
-        "batch": batch,
-        "threads": threads,
-    }
+    asked = {"source": source, "what": what, "frames": frames, "size": size}
+    asked |= {"batch": batch, "threads": threads}
     done = subprocess.run(
         [sys.executable, "-m", "understudy.ship.bench.first_use", json.dumps(asked)],
         capture_output=True,

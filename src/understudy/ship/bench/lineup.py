@@ -120,9 +120,8 @@ def _hint(name: str, path: Path) -> str:
     from understudy.models import list_models
 
     if path.is_dir():
-        inside = [file.parent for file in sorted(path.glob("*/recipe.yaml"))]
-        inside += [file.parent for file in sorted(path.glob("*/contract.json"))]
-        return f" In it: {', '.join(map(str, inside[:5]))}." if inside else ""
+        inside = _runs_and_artifacts(path)[:5]
+        return f" In it: {', '.join(inside)}." if inside else ""
     prefix, colon, rest = name.partition(":")
     if colon:
         close = nearest(prefix, list(PREFIXES))
@@ -130,12 +129,12 @@ def _hint(name: str, path: Path) -> str:
     bare, at, format_ = name.partition("@")
     if bare in list_models():
         return f" Did you mean model:{bare}{at}{format_}?"
-    beside = [
-        str(file.parent)
-        for pattern in ("*/recipe.yaml", "*/contract.json")
-        for file in path.parent.glob(pattern)
-    ]
-    return nearest(str(path), beside)
+    return nearest(str(path), _runs_and_artifacts(path.parent))
+
+
+def _runs_and_artifacts(folder: Path) -> list[str]:
+    found = (sorted(folder.glob(f"*/{file}")) for file in ("recipe.yaml", "contract.json"))
+    return [str(file.parent) for files in found for file in files]
 
 
 def _own(path: Path) -> Subject:

@@ -16,6 +16,7 @@ import torch
 from understudy.errors import UserError
 from understudy.run import Run, write_json
 from understudy.ship.artifact import Artifact
+from understudy.ship.bench.accuracy import Accuracy
 from understudy.ship.bench.first_use import FirstUse, first_use
 from understudy.ship.bench.machine import cores, where_and_when
 from understudy.ship.bench.subjects import (
@@ -189,6 +190,7 @@ def _bench_at(
     rows = []
     medians = [round_medians(turns) / batch for turns in times]
     own_clips = medians[0]
+    unknown: dict[str, Any] = dict.fromkeys(Accuracy._fields)
     for (subject, what), turns, median in zip(entries, times, medians, strict=True):
         own_clips = median if what == "clip" else own_clips
         use = FirstUse(None, None, None)
@@ -213,7 +215,7 @@ def _bench_at(
                 parameters=subject.parameters,
                 gmacs=subject.reads[what].macs / 1e9,
                 file_bytes=subject.reads[what].file_bytes,
-                **_accuracy(subject),
+                **(subject.accuracy._asdict() if subject.accuracy else unknown),
             )
         )
     return rows
@@ -238,10 +240,3 @@ def _ratio(name: str, over: np.ndarray, under: np.ndarray, known: bool = True) -
     low, high = ratio_interval(over, under)
     value = float(np.median(over) / np.median(under))
     return {name: value, f"{name}_low": low, f"{name}_high": high}
-
-
-def _accuracy(subject: Subject) -> dict[str, Any]:
-    found = subject.accuracy
-    parts = ("value", "low", "high", "n", "split")
-    names = ("top1", "top1_low", "top1_high", "top1_n", "top1_split")
-    return {name: getattr(found, part, None) for name, part in zip(names, parts, strict=True)}

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._decomp import get_decompositions
 from torch.nn import functional as F
 
 aten = torch.ops.aten
@@ -52,31 +53,6 @@ def matmul(left: Tensor, right: Tensor) -> Tensor:
         return NotImplemented
     flat = torch.bmm(left.reshape(-1, *left.shape[-2:]), right.reshape(-1, *right.shape[-2:]))
     return flat.reshape(*lead, *flat.shape[-2:])
-
-
-def gru(
-    tokens: Tensor,
-    hidden: Tensor,
-    params: Sequence[Tensor],
-    has_biases: bool,
-    num_layers: int,
-    dropout: float,
-    train: bool,
-    bidirectional: bool,
-    batch_first: bool,
-) -> tuple[Tensor, Tensor]:
-    """One layer of a gated recurrent unit, step by step: (B, T, D) and (1, B, D) to the same."""
-    if not has_biases or num_layers != 1 or bidirectional or not batch_first:
-        return NotImplemented
-    weight_in, weight_hidden, bias_in, bias_hidden = params
-    given, state, states = F.linear(tokens, weight_in, bias_in), hidden[0], []
-    for step in range(tokens.shape[1]):
-        reset_in, update_in, new_in = given[:, step].chunk(3, dim=-1)
-        reset, update, new = F.linear(state, weight_hidden, bias_hidden).chunk(3, dim=-1)
-        new = (new_in + (reset_in + reset).sigmoid() * new).tanh()
-        state = new + (update_in + update).sigmoid() * (state - new)
-        states.append(state)
-    return torch.stack(states, dim=1), state[None]
 
 
 def layer_norm(
@@ -173,7 +149,7 @@ def unsqueeze(values: Tensor, dim: int) -> Tensor:
 REWRITES: dict[Any, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: attention,
     aten.matmul.default: matmul,
-    aten.gru.input: gru,
+    **get_decompositions([aten.gru.input]),
     aten.layer_norm.default: layer_norm,
     aten.mean.dim: mean,
     aten.sum.dim_IntList: total,

@@ -47,6 +47,8 @@ def export(graph: Graph, path: Path) -> dict[str, Any]:
             custom_translation_table={torch.ops.aten.mean.dim: _mean},
         )
     assert program is not None
+    for node in program.model.graph:  # lines of source code, with the paths of this machine
+        node.metadata_props.clear()
     program.save(path, external_data=False)
     return {"opset": program.model.opset_imports[""]}
 
