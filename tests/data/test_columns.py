@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -97,6 +98,13 @@ def test_the_fingerprint_is_that_of_one_json_line_a_row(rows):
     assert Manifest.from_records(rows, Path("/media")).fingerprint() == expected
 
 
+def test_every_sign_that_json_escapes_is_escaped_in_what_is_hashed():
+    rows = [Record(f"{chr(n)}x", "a", "train", "g") for n in range(0x180)]
+    lines = (json.dumps((row.path, ["a"], "train", "g", None, None)) for row in rows)
+    expected = hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+    assert Manifest.from_records(rows, Path("/media")).fingerprint() == expected
+
+
 def test_a_fingerprint_does_not_depend_on_how_many_rows_are_written_at_a_time(monkeypatch):
     rows = [Record(f"{n}", ("a", "b")[: 1 + n % 2], "train", f"g{n}", n / 7) for n in range(50)]
     whole = Manifest.from_records(rows, Path("/media")).fingerprint()
@@ -123,6 +131,18 @@ def test_an_arrow_table_gives_the_manifest_back(tmp_path_factory, rows, through_
     assert again.classes == manifest.classes
     assert again.is_multi_label == manifest.is_multi_label
     assert again.fingerprint() == manifest.fingerprint()
+
+
+def test_an_arrow_table_may_lack_all_but_path_and_label():
+    given = pa.table({"path": ["a", "b"], "label": ["x|y", None]})
+    assert Manifest.from_arrow(given, Path("/media")).records == (
+        Record("a", ("x", "y"), "", "a"),
+        Record("b", None, "", "b"),
+    )
+    given = given.append_column("group", pa.array([None, "g"]))
+    given = given.append_column("split", pa.array(["val", None]))
+    found = Manifest.from_arrow(given, Path("/media")).records
+    assert [(row.group, row.split) for row in found] == [("a", "val"), ("g", "")]
 
 
 def test_ids_are_media_fragments_and_no_two_clips_share_one():

@@ -49,6 +49,7 @@ ODD = {
     "blanks": " path ,\tlabel\n a , b \n\u3000c\u00a0,d\n",
     "missing words": "path,label\nNA,null\n,nan\n",
     "numbers": "path,label\n007,1e5\n1.0,true\n",
+    "numbers for names": "path,label,1,2020-01-01\na,b,007,2021-01-01\n",
     "header in quotes": '"path","la\nbel"\na,b\n',
     "header alone": "path,label\n",
 }
@@ -93,9 +94,24 @@ def test_times_are_what_python_reads_as_numbers(tmp_path, text):
 
 @pytest.mark.parametrize("text", ["inf", "-1", "1e999", "NaN", "0x1", "infinity", "soon"])
 def test_the_first_time_that_is_none_is_named(tmp_path, text):
-    (tmp_path / "t.csv").write_text(f"path,label,end_s,start_s\na,x,1,\nb,y,{text},x\nc,z,x,x\n")
-    with pytest.raises(UserError, match="row 3: 'x' is no time"):
+    (tmp_path / "t.csv").write_text(f"path,label,end_s,start_s\na,x,1,\nb,y,{text},2\nc,z,-1,-1\n")
+    with pytest.raises(UserError, match=f"row 3: '{text}' is no time"):
         table.from_table(tmp_path / "t.csv")
+
+
+def test_zero_and_minus_zero_are_one_moment_in_a_table(tmp_path):
+    (tmp_path / "t.csv").write_text("path,label,start_s,end_s\na,x,0,1\na,y,-0.0,1\nb,y,,\n")
+    with pytest.raises(UserError, match="1 clips stand in the manifest more than once: a"):
+        read_manifest(tmp_path / "t.csv")
+
+
+def test_values_with_line_breaks_are_read_across_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_text, "_BLOCK", 64)
+    lines = [f'"{n}\n\n,{n}",b' for n in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label", *lines]))
+    monkeypatch.setattr(csv_text, "_read_slowly", None)
+    found = csv_text.read_csv(tmp_path / "t.csv")["path"].to_pylist()
+    assert found == [f"{n}\n\n,{n}" for n in range(60)]
 
 
 def test_parquet_columns_of_other_types_are_read_as_python_writes_them(tmp_path):

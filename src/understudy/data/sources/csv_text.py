@@ -20,6 +20,9 @@ from understudy.errors import UserError
 _ROWS = 16_384
 """Rows that are held as Python values at a time."""
 
+_BLOCK = 2**24
+"""Bytes that Arrow reads at a time; no row is longer."""
+
 
 def read_csv(path: Path) -> dict[str, pa.Array]:
     """All columns as stripped text (N,). Raises UserError for what is no CSV in UTF-8."""
@@ -43,7 +46,7 @@ def _read_fast(path: Path) -> pa.Table:
     names = [str(number) for number in range(width)]
     return arrow_csv.read_csv(
         path,
-        read_options=arrow_csv.ReadOptions(column_names=names, block_size=2**24),
+        read_options=arrow_csv.ReadOptions(column_names=names, block_size=_BLOCK),
         parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
         convert_options=arrow_csv.ConvertOptions(
             column_types=dict.fromkeys(names, TEXT), strings_can_be_null=False
