@@ -34,7 +34,6 @@ def build_contract(
         "task": classifier.task.name,
         "parameters": parameter_count(classifier.model),
         "classes": list(classifier.classes),
-        "task": classifier.task.name,
         "unknown_below": classifier.unknown_below,
         "batch": "any" if format_.ANY_BATCH else 1,
         "graphs": graphs,
