@@ -24,7 +24,7 @@ from understudy.ship.artifact import (
 from understudy.ship.contract import build_contract
 from understudy.ship.draft import draft_of, refuse_to_lose
 from understudy.ship.formats import Format, find_format
-from understudy.ship.graphs import Graph, graphs_of
+from understudy.ship.graphs import graphs_of
 from understudy.ship.macs import count_macs
 from understudy.ship.parity import compare, compare_streams, explain
 from understudy.ship.probes import awkward_probes, probe_stream, real_probes
@@ -143,27 +143,10 @@ def outcome(artifact: Artifact) -> list[str]:
         f"{entry['file']} {entry['bytes'] / 1e6:.1f} MB {entry.get('precision', '')}".rstrip()
         for entry in contract["graphs"].values()
     ]
-    lines = [", ".join(files)]
-    parity = artifact.parity
-    lines.append(parity["reason"] if parity["passed"] is None else explain(parity))
+    lines = [", ".join(files), explain(artifact.parity)]
     if int8 is not None:
         lines += [f"INT8, {kind}: {graph['sentence']}" for kind, graph in int8["graphs"].items()]
     return lines
-
-
-def describe_graph(graph: Graph, path: Path) -> dict[str, Any]:
-    """What the contract says of one graph and its file."""
-    entry: dict[str, Any] = {
-        "file": path.name,
-        "sha256": sha256(path),
-        "bytes": size_bytes(path),
-        "macs": count_macs(graph.module, *graph.example(1)),
-        "inputs": [spec.to_json() for spec in graph.inputs],
-        "outputs": [spec.to_json() for spec in graph.outputs],
-    }
-    if isinstance(graph.model, StreamingRecognizer) and graph.kind == "step":
-        entry |= {"stream_frames": graph.model.stream_frames, "state_begins": "zeros"}
-    return entry
 
 
 def check_parity(
@@ -187,7 +170,18 @@ def write_graphs(
     for graph in graphs_of(model, frames):
         path = folder / (graph.kind + format_.SUFFIX)
         notes = format_.export(graph, path)
-        entries[graph.kind] = describe_graph(graph, path) | {"precision": format_.PRECISION} | notes
+        entry: dict[str, Any] = {
+            "file": path.name,
+            "sha256": sha256(path),
+            "bytes": size_bytes(path),
+            "macs": count_macs(graph.module, *graph.example(1)),
+            "inputs": [spec.to_json() for spec in graph.inputs],
+            "outputs": [spec.to_json() for spec in graph.outputs],
+            "precision": format_.PRECISION,
+        }
+        if isinstance(graph.model, StreamingRecognizer) and graph.kind == "step":
+            entry |= {"stream_frames": graph.model.stream_frames, "state_begins": "zeros"}
+        entries[graph.kind] = entry | notes
     return entries
 
 

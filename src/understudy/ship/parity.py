@@ -72,7 +72,10 @@ def compare_streams(
 
 
 def explain(report: dict[str, Any]) -> str:
-    """The figures of a comparison in a sentence, or two where there is a stream."""
+    """The figures of a comparison in a sentence, or two where there is a stream; or why there are
+    none."""
+    if report["passed"] is None:
+        return report["reason"]
     given = torch.tensor([row["logits_difference"] for row in report["probes"]])
     worst = report["probes"][int(given.argmax())]  # NaN is the largest
     text = (
