@@ -48,17 +48,14 @@ def plan_exports(
     wanted = list(dict.fromkeys(formats))
     if not wanted:
         raise UserError("Give a format to export to: --to onnx")
-    for name in wanted:
-        find_format(name)
     places = []
     for name in wanted:
-        if out is None:
-            target = run.export_path(name)
-        else:
-            target = out if len(wanted) == 1 else out / name
+        find_format(name)
+        own = run.export_path(name) if out is None else out / name
+        places.append((name, out if out is not None and len(wanted) == 1 else own))
+    for _, target in places:
         if not (keep and (target / "contract.json").is_file()):
             refuse_to_lose(target, overwrite)
-        places.append((name, target))
     return places
 
 
@@ -131,7 +128,13 @@ def export_run(
         else:
             if int8 is not None:
                 progress(f"{format_.TITLE}: no INT8, since nothing of it can be measured here")
-            write_json(draft / "parity.json", _unexecuted(format_, entries) | source)
+            unmeasured = {
+                "passed": None,
+                "executed": False,
+                "reason": f"{format_.TITLE} is converted to, not executed: {format_.PLATFORMS}",
+                "checked": {kind: entry.get("checked") for kind, entry in entries.items()},
+            }
+            write_json(draft / "parity.json", unmeasured | source)
         write_text(draft / "README.md", render_readme(Artifact(draft).contract))
     return Artifact(target)
 
@@ -183,13 +186,3 @@ def write_graphs(
             entry |= {"stream_frames": graph.model.stream_frames, "state_begins": "zeros"}
         entries[graph.kind] = entry | notes
     return entries
-
-
-def _unexecuted(format_: Format, entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """In the place of a parity that could not be measured: what was checked of each file."""
-    return {
-        "passed": None,
-        "executed": False,
-        "reason": f"{format_.TITLE} is converted to, not executed: {format_.PLATFORMS}",
-        "checked": {kind: entry.get("checked") for kind, entry in entries.items()},
-    }

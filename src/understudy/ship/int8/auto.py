@@ -137,7 +137,7 @@ def _file_of(scheme: str, format_: Format) -> str:
 
 def _overall(entries: dict[str, dict[str, Any]]) -> str:
     """The precision of an artifact: that of its graphs, each by name where they differ."""
-    found = {kind: entry["precision"] for kind, entry in entries.items()}
-    if len(set(found.values())) == 1:
-        return next(iter(found.values()))
-    return ", ".join(f"{kind} {precision}" for kind, precision in found.items())
+    found = {entry["precision"] for entry in entries.values()}
+    if len(found) == 1:
+        return found.pop()
+    return ", ".join(f"{kind} {entry['precision']}" for kind, entry in entries.items())
