@@ -20,6 +20,7 @@ from typing import Any
 
 from understudy.errors import UserError
 from understudy.run import Run, open_run, read_json
+from understudy.run.classifier import file_sha256
 from understudy.ship.formats import FORMATS, find_format
 from understudy.ship.recognizer import ArtifactRecognizer
 
@@ -169,8 +170,7 @@ def load_artifact(path: str | Path, *, threads: int | None = None) -> ArtifactRe
 def sha256(path: Path) -> str:
     """Of a file, or of a directory: of the names and contents of all files in it, in order."""
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     digest = hashlib.sha256()
     for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
         digest.update(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n".encode())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.judge.show import figure
-from understudy.run import Run, read_json
+from understudy.run import Run
 from understudy.ship.artifact import Artifact
 from understudy.ship.formats import FORMATS
 from understudy.ship.parity import explain
@@ -33,19 +33,19 @@ def render_card(artifacts: Sequence[Artifact], *, name: str, run: Run | None) ->
     data, teacher and figures; None: the card says that they are not known.
     """
     contract = artifacts[0].contract
-    metrics = _metrics(run)
-    return page_template("card.md", figure=figure).render(
+    metrics = run.metrics if run else None
+    return page_template("card.md", figure=figure, parity=_parity).render(
         header=_header(artifacts, run, metrics).strip(),
         name=name,
         contract=contract,
         frames=contract["input"]["frames"],
         streams="step" in contract["graphs"],
-        data=_data(run),
-        teachers=_teachers(run),
+        run=run,
+        dataset=Path(run.data["manifest"]).stem if run else None,
         metrics=metrics,
-        measures={key: title for key, (_, title) in MEASURES.items() if key in (metrics or {})},
-        files=[_described(artifact) for artifact in artifacts],
-        threshold=contract.get("unknown_below"),
+        measures=MEASURES,
+        artifacts=artifacts,
+        formats=FORMATS,
     )
 
 
@@ -82,66 +82,13 @@ def _header(artifacts: Sequence[Artifact], run: Run | None, metrics: dict[str, A
     return ModelCardData(**card).to_yaml()
 
 
-def _metrics(run: Run | None) -> dict[str, Any] | None:
-    """What `evaluate` found on the run's own data, or None."""
-    path = None if run is None else run.path / "metrics.json"
-    return read_json(path) if path is not None and path.exists() else None
-
-
-def _data(run: Run | None) -> dict[str, Any] | None:
-    if run is None:
-        return None
-    data = run.data
-    return {
-        "name": Path(data["manifest"]).stem if data.get("manifest") else "unknown",
-        "clips": {split: sum(counts.values()) for split, counts in data.get("counts", {}).items()},
-        "groups": data.get("groups", {}),
-        "apart": not run.recipe.data.allow_shared_groups,
-        "skipped": len(data.get("skipped", [])),
-        "seconds": data.get("clip_seconds"),
-        "fingerprint": data.get("fingerprint"),
-    }
-
-
-def _teachers(run: Run | None) -> list[dict[str, Any]]:
-    """Who taught, without the paths of the machine where they lay."""
-    shown = ("model", "head", "weights_sha256", "parameters", "val")
-    return [
-        {key: facts.get(key) for key in shown}
-        | {"name": facts.get("name") or facts.get("model") or facts.get("kind")}
-        for facts in ({} if run is None else run.teachers).values()
-    ]
-
-
-def _described(artifact: Artifact) -> dict[str, Any]:
-    """One row of the table of files."""
-    contract, latency = artifact.contract, artifact.latency
-    rows = [row for row in (latency or {}).get("rows", []) if row["kind"] == "artifact"]
-    return {
-        "folder": contract["runtime"],
-        "title": FORMATS[contract["runtime"]].TITLE,
-        "files": [
-            {"name": entry["file"], "mb": entry["bytes"] / 1e6,
-             "precision": entry.get("precision", contract["precision"])}
-            for entry in contract["graphs"].values()
-        ],
-        "parity": _parity(artifact),
-        "hardware": (latency or {}).get("hardware"),
-        "rows": rows,
-    }  # fmt: skip
-
-
 def _parity(artifact: Artifact) -> str:
     if not (artifact.path / "parity.json").exists():
         return "not measured"
     parity = artifact.parity
-    if parity["passed"] is not None:
-        return explain(parity)
     apart = [
-        checked["exported_program_difference"]
-        for checked in parity["checked"].values()
-        if checked is not None
+        one["exported_program_difference"] for one in parity.get("checked", {}).values() if one
     ]
     if not apart:
-        return parity["reason"]
-    return f"{parity['reason']}; before conversion the program differs by {max(apart):.2g} at most"
+        return explain(parity)
+    return f"{explain(parity)}; before conversion the program differs by {max(apart):.2g} at most"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from understudy.data.sources import read_manifest
 from understudy.errors import UserError
 from understudy.judge.subject import read_other
 from understudy.run import Run
-from understudy.types import Record, Sampling, Skipped
+from understudy.types import Sampling, Skipped
 
 MOST_CLIPS = 16
 
@@ -36,9 +36,6 @@ class Split:
         for start in range(stride):
             for row in self.rows[start::stride]:
                 yield self.dataset[row, None]
-
-    def record(self, row: int) -> Record:
-        return self.dataset.manifest.records[row]
 
 
 def open_split(
@@ -120,12 +117,7 @@ def real_clips(
         split = open_split(run, manifest, sampling=sampling, wanted=("val", "test"), any_other=True)
     except UserError as error:
         raise UserError(f"{error}\n{advice}") from error
-    samples, skipped = readable(split, MOST_CLIPS)
-    if not samples:
-        raise UserError(
-            f"None of the {len(split.rows)} clips in split {split.name} of {split.place} could be "
-            f"read ({skipped[0].path}: {skipped[0].reason}). {advice}"
-        )
+    samples, skipped = readable(split, MOST_CLIPS, why=advice)
     return [sample.frames for sample in samples], {
         "manifest": str(split.place),
         "split": split.name,
@@ -134,8 +126,11 @@ def real_clips(
     }
 
 
-def readable(split: Split, most: int) -> tuple[list[Sample], list[Skipped]]:
-    """Up to `most` clips spread over a split, and those that could not be read on the way."""
+def readable(split: Split, most: int, *, why: str) -> tuple[list[Sample], list[Skipped]]:
+    """Up to `most` clips spread over a split, and those that could not be read on the way.
+
+    Raises UserError when none can be read; why: a sentence that says what they are needed for.
+    """
     samples: list[Sample] = []
     skipped: list[Skipped] = []
     for sample in split.spread(most):
@@ -145,4 +140,14 @@ def readable(split: Split, most: int) -> tuple[list[Sample], list[Skipped]]:
             samples.append(sample)
         if len(samples) == most:
             break
+    if not samples:
+        raise unreadable(split, skipped, why)
     return samples, skipped
+
+
+def unreadable(split: Split, skipped: Sequence[Skipped], why: str) -> UserError:
+    """What is said where no clip of a split can be read."""
+    return UserError(
+        f"None of the {len(skipped)} clips in split {split.name} of {split.place} could be read "
+        f"({skipped[0].path}: {skipped[0].reason}). {why}"
+    )

@@ -39,7 +39,7 @@ def draft_of(target: Path) -> Iterator[Path]:
     try:
         draft.mkdir(parents=True)
         yield draft
-        _replace(draft, target)
+        take_place(draft, target)
         done = True
     except UserError:
         raise
@@ -73,7 +73,7 @@ def refuse_to_lose(target: Path, overwrite: bool) -> None:
         )
 
 
-def _replace(draft: Path, target: Path) -> None:
+def take_place(draft: Path, target: Path) -> None:
     """Put the draft in the place of what is there, which is removed only when it is out of use."""
     earlier = target.with_name(target.name + ".earlier")
     shutil.rmtree(earlier, ignore_errors=True)

@@ -24,7 +24,7 @@ from understudy.ship.artifact import (
 from understudy.ship.contract import build_contract
 from understudy.ship.draft import draft_of, refuse_to_lose
 from understudy.ship.formats import Format, find_format
-from understudy.ship.graphs import Graph, graphs_of
+from understudy.ship.graphs import graphs_of
 from understudy.ship.macs import count_macs
 from understudy.ship.parity import compare, compare_streams, explain
 from understudy.ship.probes import awkward_probes, probe_stream, real_probes
@@ -48,17 +48,14 @@ def plan_exports(
     wanted = list(dict.fromkeys(formats))
     if not wanted:
         raise UserError("Give a format to export to: --to onnx")
-    for name in wanted:
-        find_format(name)
     places = []
     for name in wanted:
-        if out is None:
-            target = run.export_path(name)
-        else:
-            target = out if len(wanted) == 1 else out / name
+        find_format(name)
+        own = run.export_path(name) if out is None else out / name
+        places.append((name, out if out is not None and len(wanted) == 1 else own))
+    for _, target in places:
         if not (keep and (target / "contract.json").is_file()):
             refuse_to_lose(target, overwrite)
-        places.append((name, target))
     return places
 
 
@@ -131,7 +128,13 @@ def export_run(
         else:
             if int8 is not None:
                 progress(f"{format_.TITLE}: no INT8, since nothing of it can be measured here")
-            write_json(draft / "parity.json", _unexecuted(format_, entries) | source)
+            unmeasured = {
+                "passed": None,
+                "executed": False,
+                "reason": f"{format_.TITLE} is converted to, not executed: {format_.PLATFORMS}",
+                "checked": {kind: entry.get("checked") for kind, entry in entries.items()},
+            }
+            write_json(draft / "parity.json", unmeasured | source)
         write_text(draft / "README.md", render_readme(Artifact(draft).contract))
     return Artifact(target)
 
@@ -143,27 +146,10 @@ def outcome(artifact: Artifact) -> list[str]:
         f"{entry['file']} {entry['bytes'] / 1e6:.1f} MB {entry.get('precision', '')}".rstrip()
         for entry in contract["graphs"].values()
     ]
-    lines = [", ".join(files)]
-    parity = artifact.parity
-    lines.append(parity["reason"] if parity["passed"] is None else explain(parity))
+    lines = [", ".join(files), explain(artifact.parity)]
     if int8 is not None:
         lines += [f"INT8, {kind}: {graph['sentence']}" for kind, graph in int8["graphs"].items()]
     return lines
-
-
-def describe_graph(graph: Graph, path: Path) -> dict[str, Any]:
-    """What the contract says of one graph and its file."""
-    entry: dict[str, Any] = {
-        "file": path.name,
-        "sha256": sha256(path),
-        "bytes": size_bytes(path),
-        "macs": count_macs(graph.module, *graph.example(1)),
-        "inputs": [spec.to_json() for spec in graph.inputs],
-        "outputs": [spec.to_json() for spec in graph.outputs],
-    }
-    if isinstance(graph.model, StreamingRecognizer) and graph.kind == "step":
-        entry |= {"stream_frames": graph.model.stream_frames, "state_begins": "zeros"}
-    return entry
 
 
 def check_parity(
@@ -187,15 +173,16 @@ def write_graphs(
     for graph in graphs_of(model, frames):
         path = folder / (graph.kind + format_.SUFFIX)
         notes = format_.export(graph, path)
-        entries[graph.kind] = describe_graph(graph, path) | {"precision": format_.PRECISION} | notes
+        entry: dict[str, Any] = {
+            "file": path.name,
+            "sha256": sha256(path),
+            "bytes": size_bytes(path),
+            "macs": count_macs(graph.module, *graph.example(1)),
+            "inputs": [spec.to_json() for spec in graph.inputs],
+            "outputs": [spec.to_json() for spec in graph.outputs],
+            "precision": format_.PRECISION,
+        }
+        if isinstance(graph.model, StreamingRecognizer) and graph.kind == "step":
+            entry |= {"stream_frames": graph.model.stream_frames, "state_begins": "zeros"}
+        entries[graph.kind] = entry | notes
     return entries
-
-
-def _unexecuted(format_: Format, entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """In the place of a parity that could not be measured: what was checked of each file."""
-    return {
-        "passed": None,
-        "executed": False,
-        "reason": f"{format_.TITLE} is converted to, not executed: {format_.PLATFORMS}",
-        "checked": {kind: entry.get("checked") for kind, entry in entries.items()},
-    }

@@ -15,16 +15,20 @@ puts the model's own beginning in place of the zeros while that is 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from understudy.types import Recognizer, State, StreamingRecognizer
 
 Kind = Literal["clip", "step"]
+
+Session = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+"""A loaded graph: arrays in the order of the contract's inputs to arrays in that of its outputs."""
 
 DTYPES: dict[str, torch.dtype] = {
     "uint8": torch.uint8,

@@ -27,6 +27,7 @@ from understudy.errors import UserError
 from understudy.run import Run, read_json, write_json, write_text
 from understudy.ship.artifact import Artifact, open_artifact
 from understudy.ship.card import render_card
+from understudy.ship.draft import take_place
 from understudy.ship.formats import FORMATS, is_installed
 
 HUB_FOLDER = "UNDERSTUDY_HUB"
@@ -104,16 +105,11 @@ def fetch_from_hub(name: str, *, revision: str | None = None) -> Path:
 def _push_to_folder(artifact: Artifact, repo: str, run: Run | None, root: Path) -> Path:
     """Into a folder. The new files are all there before the old ones go."""
     runtime = artifact.contract["runtime"]
-    fresh, old = root / f".{runtime}.new", root / f".{runtime}.old"
+    fresh = root / f".{runtime}.new"
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        for leftover in (fresh, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(fresh, ignore_errors=True)
         _copy(artifact, fresh)
-        if (root / runtime).exists():
-            (root / runtime).rename(old)
-        fresh.rename(root / runtime)
-        shutil.rmtree(old, ignore_errors=True)
+        take_place(fresh, root / runtime)
         _write_card(root, repo, run)
     except OSError as error:
         raise UserError(f"{root} cannot be written: {error.strerror or error}.") from error
@@ -123,7 +119,7 @@ def _push_to_folder(artifact: Artifact, repo: str, run: Run | None, root: Path) 
 def _copy(artifact: Artifact, target: Path) -> None:
     """Its files, without the paths of the machine that made them: names of files are kept. What it
     said of which clips stays here."""
-    shutil.copytree(artifact.path, target, ignore=_evaluations)
+    shutil.copytree(artifact.path, target, ignore=shutil.ignore_patterns("evaluations"))
     path = target / "parity.json"
     if path.exists():
         parity = read_json(path)
@@ -132,11 +128,6 @@ def _copy(artifact: Artifact, target: Path) -> None:
         for clip in parity.get("skipped", []):
             clip["path"] = Path(clip["path"]).name
         write_json(path, parity)
-
-
-def _evaluations(folder: str, names: list[str]) -> list[str]:
-    """What of a folder is not published: where evaluations of an artifact lie."""
-    return [name for name in names if name == "evaluations" and "contract.json" in names]
 
 
 def _write_card(root: Path, repo: str, run: Run | None) -> None:

@@ -6,26 +6,20 @@ absolute value or by 1, whichever is more. Nothing here knows a format: both sid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from understudy.judge.collect import Recognise
 from understudy.ship.probes import Probe
-from understudy.types import Output, State
+from understudy.types import Classifier, Output, StreamingRecognizer
 
 TOLERANCE = 1e-4
 
-Recognise = Callable[[Tensor, Tensor], Output]
-
-
-class Stepping(Protocol):
-    """What streams: a model, or an artifact with a step graph."""
-
-    def init_state(self, batch_size: int) -> State: ...
-
-    def step(self, frame: Tensor, state: State) -> tuple[Output, State]: ...
+Stepping = StreamingRecognizer | Classifier
+"""What streams: a model, or an artifact with a step graph."""
 
 
 def compare(
@@ -72,7 +66,10 @@ def compare_streams(
 
 
 def explain(report: dict[str, Any]) -> str:
-    """The figures of a comparison in a sentence, or two where there is a stream."""
+    """The figures of a comparison in a sentence, or two where there is a stream; or why there are
+    none."""
+    if report["passed"] is None:
+        return report["reason"]
     given = torch.tensor([row["logits_difference"] for row in report["probes"]])
     worst = report["probes"][int(given.argmax())]  # NaN is the largest
     text = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -38,11 +39,7 @@ def real_probes(clips: Sequence[Tensor], frames: int) -> list[Probe]:
 
 def awkward_probes(frames: int, size: int) -> list[Probe]:
     """Clips that real data seldom holds: noise, black, one frame, several lengths in a batch."""
-    generator = torch.Generator().manual_seed(0)
-
-    def noise(length: int) -> Tensor:
-        return _noise(length, size, generator)
-
+    noise = partial(_noise, size=size, generator=torch.Generator().manual_seed(0))
     black = torch.zeros(frames, 3, size, size, dtype=torch.uint8)
     probes = [
         _batch("noise", [noise(frames)], frames),
@@ -74,9 +71,8 @@ def _noise(frames: int, size: int, generator: torch.Generator) -> Tensor:
 
 def _batch(name: str, clips: Sequence[Tensor], frames: int) -> Probe:
     """Clips of any length as one batch; the padding is noise, which must not matter."""
-    generator = torch.Generator().manual_seed(1)
-    shape = (len(clips), frames, *clips[0].shape[1:])
-    padded = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    noise = _noise(len(clips) * frames, clips[0].shape[-1], torch.Generator().manual_seed(1))
+    padded = noise.unflatten(0, (len(clips), frames))
     for row, clip in zip(padded, clips, strict=True):
         row[: len(clip)] = clip
     return Probe(name, padded, torch.tensor([len(clip) for clip in clips]))

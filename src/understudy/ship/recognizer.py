@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ import torch
 from torch import Tensor
 
 from understudy.errors import UserError
-from understudy.ship.formats import FORMATS, Session
-from understudy.ship.graphs import TensorSpec, begin
+from understudy.ship.formats import FORMATS
+from understudy.ship.graphs import Session, TensorSpec, begin
 from understudy.task import SINGLE_LABEL, task_named
 from understudy.types import Output, Sampling, State
 
@@ -36,6 +35,7 @@ class ArtifactRecognizer:
         self.streams = "step" in contract["graphs"]
         self.stream_frames: int | None = contract["graphs"].get("step", {}).get("stream_frames")
         self._path = path
+        self._sessions: dict[str, Session] = {}
 
     @property
     def clip_frames(self) -> int:
@@ -94,7 +94,7 @@ class ArtifactRecognizer:
     def open_graph(self, graph: str = "clip") -> None:
         """Load the file of a graph, clip or step, now instead of at its first use."""
         self._specs(graph, "inputs")
-        self._sessions[graph]
+        self._session(graph)
 
     def _specs(self, graph: str, side: str) -> list[TensorSpec]:
         entry = self.contract["graphs"].get(graph)
@@ -107,42 +107,24 @@ class ArtifactRecognizer:
     def _compute(self, graph: str, inputs: list[Tensor], batch: int) -> list[Tensor]:
         """Run a graph on `batch` clips: at once, or one by one where its file takes only one."""
         specs = self._specs(graph, "inputs")
-        session = self._sessions[graph]
+        session = self._session(graph)
         arrays = [
             np.ascontiguousarray(tensor.numpy(force=True), dtype=spec.dtype)
             for tensor, spec in zip(inputs, specs, strict=True)
         ]
         if self.contract["batch"] == "any" or batch == 1:
             return [torch.as_tensor(array) for array in session(arrays)]
-        rows = [spec.shape[0] for spec in specs]
-        done = [
-            session(
-                [
-                    array[clip * count : (clip + 1) * count]
-                    for array, count in zip(arrays, rows, strict=True)
-                ]
-            )
-            for clip in range(batch)
-        ]
+        clips = zip(*(np.split(array, batch) for array in arrays), strict=True)
+        done = map(session, clips)
         return [torch.as_tensor(np.concatenate(parts)) for parts in zip(*done, strict=True)]
 
-    @cached_property
-    def _sessions(self) -> _Sessions:
-        return _Sessions(self._path, self.contract, self.threads)
-
-
-class _Sessions(dict[str, Session]):
-    """Graph -> loaded file, each loaded at its first use."""
-
-    def __init__(self, path: Path, contract: dict[str, Any], threads: int | None) -> None:
-        super().__init__()
-        self._path, self._contract, self._threads = path, contract, threads
-
-    def __missing__(self, graph: str) -> Session:
-        entry = self._contract["graphs"][graph]
-        format_ = FORMATS[self._contract["runtime"]]
-        self[graph] = format_.open_session(self._path / entry["file"], entry, self._threads)
-        return self[graph]
+    def _session(self, graph: str) -> Session:
+        """The file of a graph, loaded at its first use."""
+        if graph not in self._sessions:
+            entry, format_ = self.contract["graphs"][graph], FORMATS[self.contract["runtime"]]
+            file = self._path / entry["file"]
+            self._sessions[graph] = format_.open_session(file, entry, self.threads)
+        return self._sessions[graph]
 
 
 def sampling_of_contract(contract: dict[str, Any]) -> Sampling:

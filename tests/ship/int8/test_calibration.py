@@ -11,7 +11,7 @@ from understudy.data.loader import ClipDataset
 from understudy.errors import UserError
 from understudy.run import Run
 from understudy.ship.clips import own_split
-from understudy.ship.graphs import graphs_of
+from understudy.ship.graphs import Graph, graphs_of
 from understudy.ship.int8.calibration import calibration_inputs
 from understudy.types import Sampling
 
@@ -22,9 +22,8 @@ def look(run: Run) -> Sampling:
     return run.classifier().sampling
 
 
-def entries(run: Run) -> dict:
-    graphs = graphs_of(run.classifier().model, FRAMES)
-    return {g.kind: (g, {"inputs": [spec.to_json() for spec in g.inputs]}) for g in graphs}
+def graph_of(run: Run, kind: str) -> Graph:
+    return next(one for one in graphs_of(run.classifier().model, FRAMES) if one.kind == kind)
 
 
 @pytest.mark.parametrize("kind", ["clip", "step"])
@@ -39,21 +38,21 @@ def test_only_training_clips_are_read(
         return plain(self, key)
 
     monkeypatch.setattr(ClipDataset, "__getitem__", watched)
-    graph, entry = entries(small_run)[kind]
-    found = calibration_inputs(small_run, graph, entry, sampling=look(small_run))
+    graph = graph_of(small_run, kind)
+    found = calibration_inputs(small_run, graph, sampling=look(small_run))
     assert read == ["train"] * 3
     assert len(found) == (3 if kind == "clip" else 3 * FRAMES)
     for values in found:
-        for value, spec in zip(values, entry["inputs"], strict=True):
-            assert value.dtype == spec["dtype"]
-            assert list(value.shape) == spec["shape"]
+        for value, spec in zip(values, graph.inputs, strict=True):
+            assert value.dtype == spec.dtype
+            assert value.shape == spec.shape
 
 
 def test_steps_carry_the_state_of_the_stream(small_run: Run) -> None:
     model = small_run.classifier().model
-    graph, entry = entries(small_run)["step"]
-    clip = calibration_inputs(small_run, *entries(small_run)["clip"], sampling=look(small_run))[0]
-    steps = calibration_inputs(small_run, graph, entry, sampling=look(small_run))[:FRAMES]
+    graph = graph_of(small_run, "step")
+    clip = calibration_inputs(small_run, graph_of(small_run, "clip"), sampling=look(small_run))[0]
+    steps = calibration_inputs(small_run, graph, sampling=look(small_run))[:FRAMES]
     assert all(not np.any(value) for value in steps[0][1:])
     assert all(
         np.array_equal(step[0][0], frame) for step, frame in zip(steps, clip[0], strict=True)
@@ -83,9 +82,9 @@ def moved(small_run: Run, manifest: Path, tmp_path: Path) -> Path:
 
 def test_where_clips_lie_now_changes_none_of_them(small_run: Run, moved: Path) -> None:
     """A clip belongs to the run's training by its bytes, whatever the table there calls it."""
-    graph, entry = entries(small_run)["clip"]
-    expected = calibration_inputs(small_run, graph, entry, sampling=look(small_run))
-    given = calibration_inputs(small_run, graph, entry, manifest=moved, sampling=look(small_run))
+    graph = graph_of(small_run, "clip")
+    expected = calibration_inputs(small_run, graph, sampling=look(small_run))
+    given = calibration_inputs(small_run, graph, manifest=moved, sampling=look(small_run))
     assert len(given) == len(expected) == 3
     for a, b in zip(given, expected, strict=True):
         assert all(np.array_equal(one, other) for one, other in zip(a, b, strict=True))
@@ -100,9 +99,9 @@ def test_other_clips_neither_calibrate_nor_choose(small_run: Run, moved: Path) -
     moved.write_text(
         "\n".join([lines[0], "stranger.mp4,left,train,x", "moved 2.mp4,right,train,y"])
     )
-    graph, entry = entries(small_run)["clip"]
+    graph = graph_of(small_run, "clip")
     with pytest.raises(UserError, match=r"None of the 2 clips of .*--data"):
-        calibration_inputs(small_run, graph, entry, manifest=moved, sampling=look(small_run))
+        calibration_inputs(small_run, graph, manifest=moved, sampling=look(small_run))
 
 
 def test_rows_that_the_table_gets_after_training_change_nothing(
@@ -110,15 +109,15 @@ def test_rows_that_the_table_gets_after_training_change_nothing(
 ) -> None:
     table = Path(small_run.data["manifest"])
     before = table.read_text(encoding="utf-8")
-    graph, entry = entries(small_run)["clip"]
-    expected = calibration_inputs(small_run, graph, entry, sampling=look(small_run))
+    graph = graph_of(small_run, "clip")
+    expected = calibration_inputs(small_run, graph, sampling=look(small_run))
     judging = own_split(small_run, None, "val", sampling=look(small_run)).rows
     extra = manifest.parent / "new.mp4"
     shutil.copy(manifest.parent / "2.mp4", extra)
     try:
         changed = before.replace(",test,", ",train,") + f"\n{extra},left,val,someone"
         table.write_text(changed, encoding="utf-8")
-        given = calibration_inputs(small_run, graph, entry, sampling=look(small_run))
+        given = calibration_inputs(small_run, graph, sampling=look(small_run))
         assert own_split(small_run, None, "val", sampling=look(small_run)).rows == judging
     finally:
         table.write_text(before, encoding="utf-8")

@@ -30,13 +30,9 @@ def accuracy_of_run(run: Run, checkpoint: str = "best") -> Accuracy | None:
 def accuracy_of_artifact(artifact: Artifact) -> Accuracy | None:
     """What quantising measured; without INT8 that of the run around the artifact, whose outputs it
     gives, as its parity says. None where neither is there."""
-    contract = artifact.contract
     report = artifact.int8 or {"split": "", "graphs": {}}
     table = report["graphs"].get("clip")
     if table is not None and table["chosen"] != "fp32":
         row = next(row for row in table["rows"] if row["recipe"] == table["chosen"])
         return Accuracy(row["top1"], row["top1_low"], row["top1_high"], row["n"], report["split"])
-    run = Run(artifact.path.resolve().parent.parent)
-    if run.name != contract["run"] or not (run.path / "recipe.yaml").is_file():
-        return None
-    return accuracy_of_run(run, contract["checkpoint"])
+    return accuracy_of_run(artifact.run, artifact.checkpoint) if artifact.run else None

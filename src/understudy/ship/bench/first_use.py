@@ -4,7 +4,7 @@ The first call is the one that a user waits for: it allocates, plans and touches
 first time. Importing libraries is not counted, so that a runtime isn't charged for PyTorch, with
 which this package feeds it.
 
-python -m understudy.ship.bench.first_use JSON     what `first_use` passes, by name
+python -m understudy.ship.bench.first_use JSON     what `first_use` passes
 """
 
 from __future__ import annotations
@@ -53,8 +53,7 @@ def first_use(
     source: ("run", path, checkpoint), ("artifact", path) or ("peer", name). what: clip, to read
     whole clips (batch, frames, 3, size, size), or frame, to step through a stream.
     """
-    asked = {"source": source, "what": what, "frames": frames, "size": size}
-    asked |= {"batch": batch, "threads": threads}
+    asked = [source, what, frames, size, batch, threads]
     done = subprocess.run(
         [sys.executable, "-m", "understudy.ship.bench.first_use", json.dumps(asked)],
         capture_output=True,
@@ -135,7 +134,7 @@ def own_peak_bytes() -> int | None:
 
 
 def main() -> None:
-    answer = _use(**json.loads(sys.argv[1]))
+    answer = _use(*json.loads(sys.argv[1]))
     sys.stdout.write(f"\n{json.dumps(answer)}\n")
 
 

@@ -99,7 +99,7 @@ def refuse_nonsense(names: Sequence[str]) -> None:
         if is_peer(name):
             split_peer(name)
         elif not any((path / file).is_file() for file in ("recipe.yaml", "contract.json")):
-            raise UserError(f"{name} is {_fault(name, path)}{_hint(name, path)} Give {_ACCEPTED}.")
+            raise UserError(f"{name} is {_fault(name, path)} Give {_ACCEPTED}.")
 
 
 _ACCEPTED = (
@@ -110,26 +110,25 @@ _ACCEPTED = (
 
 
 def _fault(name: str, path: Path) -> str:
-    if path.is_dir():
-        return "a directory, but neither a run nor an artifact."
-    return "a file." if path.exists() else "nothing that can be timed."
-
-
-def _hint(name: str, path: Path) -> str:
-    """The nearest thing that exists: a prefix, one of our models, or a neighbouring directory."""
+    """What a name is instead, and the nearest thing that exists: a prefix, one of our models, or a
+    directory in it or beside it."""
     from understudy.models import list_models
 
     if path.is_dir():
         inside = _runs_and_artifacts(path)[:5]
-        return f" In it: {', '.join(inside)}." if inside else ""
+        known = f" In it: {', '.join(inside)}." if inside else ""
+        return f"a directory, but neither a run nor an artifact.{known}"
+    if path.exists():
+        return "a file."
+    nothing = "nothing that can be timed."
     prefix, colon, rest = name.partition(":")
     if colon:
         close = nearest(prefix, list(PREFIXES))
-        return f"{close[:-1]}:{rest}?" if close else ""
+        return f"{nothing}{close[:-1]}:{rest}?" if close else nothing
     bare, at, format_ = name.partition("@")
     if bare in list_models():
-        return f" Did you mean model:{bare}{at}{format_}?"
-    return nearest(str(path), _runs_and_artifacts(path.parent))
+        return f"{nothing} Did you mean model:{bare}{at}{format_}?"
+    return nothing + nearest(str(path), _runs_and_artifacts(path.parent))
 
 
 def _runs_and_artifacts(folder: Path) -> list[str]:

@@ -10,14 +10,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from understudy.errors import UserError
 from understudy.run import Run, write_json
 from understudy.ship.artifact import Artifact
-from understudy.ship.bench.accuracy import Accuracy
-from understudy.ship.bench.first_use import FirstUse, first_use
+from understudy.ship.bench.first_use import first_use
 from understudy.ship.bench.machine import cores, where_and_when
 from understudy.ship.bench.subjects import (
     Subject,
@@ -26,13 +24,19 @@ from understudy.ship.bench.subjects import (
     subject_of_artifact,
     subject_of_run,
 )
-from understudy.ship.bench.timing import FEWEST_ROUNDS, interleave, ratio_interval, round_medians
+from understudy.ship.bench.timing import (
+    FEWEST_ROUNDS,
+    interleave,
+    ratio_of,
+    round_medians,
+    times_of,
+)
 
 BUDGET_S = 120.0
 """No round of a number of threads begins later; three are always done."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BenchRow:
     """One subject reading clips, or new frames of a stream, at one number of threads.
 
@@ -61,32 +65,32 @@ class BenchRow:
     ratio_low: float
     """`ratio_low` to `ratio_high` holds 95%, over rounds."""
     ratio_high: float
-    clip_over_frame: float | None
+    clip_over_frame: float | None = None
     """Time of this subject's own clip over that of its new frame: how many times cheaper it is to
     stream than to read the latest clip again. Only where `what` is frame."""
-    clip_over_frame_low: float | None
-    clip_over_frame_high: float | None
+    clip_over_frame_low: float | None = None
+    clip_over_frame_high: float | None = None
     calls: int
     """Timed calls, over all rounds."""
     rounds: int
-    load_ms: float | None
+    load_ms: float | None = None
     """From files to a model that can be called, once, in a fresh process, imports excluded."""
-    first_call_ms: float | None
+    first_call_ms: float | None = None
     """The first call in that process, for the whole batch."""
-    peak_rss_mb: float | None
+    peak_rss_mb: float | None = None
     """Peak memory of that process, libraries included."""
     parameters: int
     gmacs: float
     """Thousand million multiply-accumulates."""
     file_bytes: int | None
     """The checkpoint, or the exported file of clips or of steps."""
-    top1: float | None
+    top1: float | None = None
     """Accuracy, 0 to 1, as evaluation found it; `top1_low` to `top1_high` holds 95%."""
-    top1_low: float | None
-    top1_high: float | None
-    top1_n: int | None
+    top1_low: float | None = None
+    top1_high: float | None = None
+    top1_n: int | None = None
     """Clips behind the accuracy, and the split that they are."""
-    top1_split: str | None
+    top1_split: str | None = None
 
 
 def bench(
@@ -121,7 +125,8 @@ def bench(
         # On a machine with one core, one thread and all threads are the same measurement.
         for count in dict.fromkeys(count or cores() for count in threads):
             torch.set_num_threads(count)
-            rows += _bench_at(subjects, count, rounds, seconds, batch, memory, budget_s)
+            turns = {"rounds": rounds, "seconds": seconds, "budget_s": budget_s}
+            rows += _bench_at(subjects, count, batch, memory, **turns)
     finally:
         torch.set_num_threads(threads_before)
     return rows
@@ -170,13 +175,7 @@ def _keep_latency(run: Subject, artifact: Subject, rows: Sequence[BenchRow]) -> 
 
 
 def _bench_at(
-    subjects: Sequence[Subject],
-    threads: int,
-    rounds: int,
-    seconds: float,
-    batch: int,
-    memory: bool,
-    budget_s: float,
+    subjects: Sequence[Subject], threads: int, batch: int, memory: bool, **turns: Any
 ) -> list[BenchRow]:
     entries, calls = [], []
     for subject in subjects:
@@ -186,17 +185,19 @@ def _bench_at(
             entries.append((subject, what))
             calls.append(reading(recognizer, clips, what))
     with torch.inference_mode():
-        times = interleave(calls, rounds=rounds, seconds=seconds, budget_s=budget_s)
+        times = interleave(calls, **turns)
     rows = []
-    medians = [round_medians(turns) / batch for turns in times]
+    medians = list(map(round_medians, times))
     own_clips = medians[0]
-    unknown: dict[str, Any] = dict.fromkeys(Accuracy._fields)
-    for (subject, what), turns, median in zip(entries, times, medians, strict=True):
-        own_clips = median if what == "clip" else own_clips
-        use = FirstUse(None, None, None)
+    for (subject, what), taken, median in zip(entries, times, medians, strict=True):
+        known: dict[str, Any] = subject.accuracy._asdict() if subject.accuracy else {}
+        if what == "clip":
+            own_clips = median
+        else:
+            known |= ratio_of(own_clips, median, "clip_over_frame")
         if memory and subject.source:
             shape = {"frames": subject.frames, "size": subject.size, "batch": batch}
-            use = first_use(subject.source, what=what, threads=threads, **shape)
+            known |= first_use(subject.source, what=what, threads=threads, **shape)._asdict()
         rows.append(
             BenchRow(
                 subject=subject.name,
@@ -208,35 +209,12 @@ def _bench_at(
                 batch=batch,
                 frames=subject.frames if what == "clip" else 1,
                 size=subject.size,
-                **_times(turns, median, batch),
-                **_ratio("ratio", median, medians[0]),
-                **_ratio("clip_over_frame", own_clips, median, known=what == "frame"),
-                **use._asdict(),
+                **times_of(taken, batch),
+                **ratio_of(median, medians[0]),
                 parameters=subject.parameters,
                 gmacs=subject.reads[what].macs / 1e9,
                 file_bytes=subject.reads[what].file_bytes,
-                **(subject.accuracy._asdict() if subject.accuracy else unknown),
+                **known,
             )
         )
     return rows
-
-
-def _times(turns: Sequence[np.ndarray], median: np.ndarray, batch: int) -> dict[str, Any]:
-    calls = np.concatenate(turns) / batch
-    typical_ms = float(np.median(median)) * 1e3
-    return {
-        "median_ms": typical_ms,
-        "p95_ms": float(np.percentile(calls, 95)) * 1e3,
-        "per_s": 1e3 / typical_ms,
-        "calls": len(calls),
-        "rounds": len(turns),
-    }
-
-
-def _ratio(name: str, over: np.ndarray, under: np.ndarray, known: bool = True) -> dict[str, Any]:
-    """Median over median, and its interval; None where there is nothing to compare."""
-    if not known:
-        return dict.fromkeys((name, f"{name}_low", f"{name}_high"))
-    low, high = ratio_interval(over, under)
-    value = float(np.median(over) / np.median(under))
-    return {name: value, f"{name}_low": low, f"{name}_high": high}

@@ -27,13 +27,6 @@ from understudy.types import Recognizer
 CLASSES = 15
 """Of a model of ours; picture models of other libraries keep their 1000."""
 
-PREFIXES = {
-    "clip": "an architecture of open_clip",
-    "timm": "a classifier of timm",
-    "torchvision": "a classifier of torchvision",
-    "model": "one of our models",
-}
-
 _CALIBRATION_PICTURES = 8
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
@@ -73,20 +66,15 @@ def create_peer(spec: str, *, frames: int, size: int) -> Recognizer:
     """
     source, colon, name = split_peer(spec)[0].partition(":")
     if source not in PREFIXES or not colon:
-        ways = "; ".join(f"{prefix}:NAME, {what}" for prefix, what in PREFIXES.items())
+        ways = "; ".join(f"{prefix}:NAME, {what}" for prefix, (what, _) in PREFIXES.items())
         raise UserError(
             f"{spec} is no model to time.{nearest(source, list(PREFIXES))} Give one of: {ways}."
         )
-    build: dict[str, Callable[[str, int], Recognizer]] = {
-        "clip": _clip,
-        "timm": _timm,
-        "torchvision": _torchvision,
-        "model": _own,
-    }
+    _, build = PREFIXES[source]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
-            model = build[source](name, size)
+            model = build(name, size)
             needed = model.clip_frames
             if needed is not None and needed != frames:
                 raise UserError(f"{spec} needs clips of {needed} frames; given: {frames}.")
@@ -141,6 +129,15 @@ def _own(name: str, size: int) -> Recognizer:
     from understudy.models import create_model
 
     return create_model(name, CLASSES, input_size=size)
+
+
+PREFIXES: dict[str, tuple[str, Callable[[str, int], Recognizer]]] = {
+    "clip": ("an architecture of open_clip", _clip),
+    "timm": ("a classifier of timm", _timm),
+    "torchvision": ("a classifier of torchvision", _torchvision),
+    "model": ("one of our models", _own),
+}
+"""What comes before the colon -> what comes after it, and what builds that."""
 
 
 def _check(name: str, known: list[str], library: str, what: str) -> None:

@@ -80,10 +80,10 @@ def _sentences(rows: Sequence[BenchRow]) -> list[str]:
 
 def _streaming(row: BenchRow) -> str:
     """How a new frame compares with reading the whole clip once more."""
-    assert row.clip_over_frame is not None, "every subject reads clips before frames"
-    assert row.clip_over_frame_low is not None
-    assert row.clip_over_frame_high is not None
     gain, low, high = row.clip_over_frame, row.clip_over_frame_low, row.clip_over_frame_high
+    assert gain is not None, "every subject reads clips before frames"
+    assert low is not None
+    assert high is not None
     word = "cheaper"
     if gain < 1:
         gain, low, high, word = 1 / gain, 1 / high, 1 / low, "dearer"

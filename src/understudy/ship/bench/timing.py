@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,26 @@ def round_medians(turns: Sequence[np.ndarray]) -> np.ndarray:
     """The median of each round, (rounds,). Rounds are what is independent: neighbouring calls are
     correlated."""
     return np.array([np.median(turn) for turn in turns])
+
+
+def times_of(turns: Sequence[np.ndarray], batch: int = 1) -> dict[str, Any]:
+    """The figures of one callable, per clip where each call reads `batch` of them."""
+    typical_ms = float(np.median(round_medians(turns))) / batch * 1e3
+    calls = np.concatenate(turns) / batch
+    return {
+        "median_ms": typical_ms,
+        "p95_ms": float(np.percentile(calls, 95)) * 1e3,
+        "per_s": 1e3 / typical_ms,
+        "calls": len(calls),
+        "rounds": len(turns),
+    }
+
+
+def ratio_of(over: np.ndarray, under: np.ndarray, name: str = "ratio") -> dict[str, float]:
+    """Median over median of rounds, by `name`, and the ends of its 95% interval."""
+    low, high = ratio_interval(over, under)
+    value = float(np.median(over) / np.median(under))
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def ratio_interval(subject: np.ndarray, first: np.ndarray) -> tuple[float, float]:

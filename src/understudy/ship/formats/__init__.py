@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from understudy.errors import UserError, nearest
 from understudy.ship.formats import coreml, executorch, litert, onnx
-from understudy.ship.graphs import Graph
-
-Session = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
-"""A loaded graph: arrays in the order of the contract's inputs to arrays in that of its outputs."""
+from understudy.ship.graphs import Graph, Session
 
 
 class Format(Protocol):

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import torch
 from understudy.errors import UserError
 from understudy.ship.formats.coreml_rewrites import floats, program_of
 from understudy.ship.formats.quiet import quiet
-from understudy.ship.graphs import Graph, TensorSpec
+from understudy.ship.graphs import Graph, Session, TensorSpec
 from understudy.types import parameter_count
 
 TITLE: str = "Core ML"
@@ -63,7 +64,9 @@ def export(graph: Graph, path: Path) -> dict[str, Any]:
             program,
             convert_to="mlprogram",
             minimum_deployment_target=getattr(coremltools.target, DEPLOYMENT_TARGET),
-            compute_precision=coremltools.transform.FP16ComputePrecision(op_selector=_in_float16),
+            compute_precision=coremltools.transform.FP16ComputePrecision(
+                op_selector=lambda operation: not _is_running(operation)
+            ),
             outputs=[
                 coremltools.TensorType(name=spec.name, dtype=np.dtype(spec.dtype).type)
                 for spec in outputs
@@ -84,17 +87,11 @@ def export(graph: Graph, path: Path) -> dict[str, Any]:
         "outputs": [spec.to_json() for spec in outputs],
         "deployment_target": "iOS 16, macOS 13",
         "constants": constants,
-        "checked": {
-            "spec": True,
-            "exported_program_difference": difference,
-            "executed": False,
-        },
+        "checked": {"spec": True, "exported_program_difference": difference, "executed": False},
     }
 
 
-def open_session(
-    path: Path, entry: dict[str, Any], threads: int | None
-) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
+def open_session(path: Path, entry: dict[str, Any], threads: int | None) -> Session:
     """Refuses: Core ML is executed by Apple's systems only. Always raises UserError."""
     raise UserError(
         f"{path} is for {TITLE}, which this package converts to but does not execute: {PLATFORMS}. "
@@ -169,27 +166,16 @@ def _named(specs: Sequence[TensorSpec]) -> list[TensorSpec]:
     ]
 
 
-def _in_float16(operation: Any) -> bool:
-    """Whether an operation of the converter's program is computed in float16.
-
-    All are but sums, differences and quotients that take a flat state (1, N) as it comes in: a
-    running mean and its count.
-    """
-    return not _is_running(operation)
-
-
 def _is_running(operation: Any) -> bool:
-    if operation.op_type not in ("add", "sub", "real_div"):
+    """Whether an operation of the converter's program stays in float32: sums, differences and
+    quotients that take a flat state (1, N) as it comes in, a running mean and its count."""
+    if operation.op_type not in ("add", "sub", "real_div") or len(operation.outputs[0].shape) > 2:
         return False
-    if len(operation.outputs[0].shape) > 2:
-        return False
-    return any(_is_state(operand) for operand in (operation.x, operation.y))
-
-
-def _is_state(value: Any) -> bool:
-    if value.op is None:  # an input of the program; the first are the pixels, of rank 4
-        return len(value.shape) == 2
-    return _is_running(value.op)
+    return any(
+        # Without an operation it is an input of the program; the first are the pixels, of rank 4.
+        len(value.shape) == 2 if value.op is None else _is_running(value.op)
+        for value in (operation.x, operation.y)
+    )
 
 
 def _described(feature: Any) -> TensorSpec:
@@ -202,14 +188,11 @@ def _described(feature: Any) -> TensorSpec:
 
 def _constants(spec: Any) -> int:
     """How many numbers the weights of an ML Program hold."""
-    total = 0
-    for function in spec.mlProgram.functions.values():
-        for block in function.block_specializations.values():
-            for operation in block.operations:
-                for value in operation.attributes.values():
-                    if value.WhichOneof("value") == "blobFileValue":
-                        sizes = value.type.tensorType.dimensions
-                        total += int(
-                            np.prod([size.constant.size for size in sizes], dtype=np.int64)
-                        )
-    return total
+    return sum(
+        math.prod(size.constant.size for size in value.type.tensorType.dimensions)
+        for function in spec.mlProgram.functions.values()
+        for block in function.block_specializations.values()
+        for operation in block.operations
+        for value in operation.attributes.values()
+        if value.WhichOneof("value") == "blobFileValue"
+    )

@@ -41,14 +41,9 @@ class Boundary(nn.Module):
         self.module = module
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        outputs = self.module(*inputs)
+        logits, embedding, *state = self.module(*inputs)
         # Two outputs of one value are two operations only if these differ: x, then max(x, x).
-        apart = [outputs[0], outputs[1], *(_apart(tensor) for tensor in outputs[2:])]
-        return tuple(apart)
-
-
-def _apart(tensor: Tensor) -> Tensor:
-    return torch.maximum(tensor, tensor)
+        return logits, embedding, *(torch.maximum(tensor, tensor) for tensor in state)
 
 
 def program_of(graph: Graph) -> ExportedProgram:

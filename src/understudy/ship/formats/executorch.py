@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import torch
 from understudy.ship.formats.flat_c3d import flatten_c3d
 from understudy.ship.formats.prepare import fresh, prepared, trace
 from understudy.ship.formats.quiet import quiet, quiet_native
-from understudy.ship.graphs import Graph
+from understudy.ship.graphs import Graph, Session
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -78,9 +78,7 @@ def lower(program: ExportedProgram, path: Path) -> dict[str, Any]:
     return {"method": METHOD, "delegates": delegates, "not_delegated": dict(sorted(called.items()))}
 
 
-def open_session(
-    path: Path, entry: dict[str, Any], threads: int | None
-) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
+def open_session(path: Path, entry: dict[str, Any], threads: int | None) -> Session:
     """Load an exported file on the CPU. `threads`: None: every core.
 
     The runtime has one pool of threads for the whole process, and a loaded file keeps to the pool

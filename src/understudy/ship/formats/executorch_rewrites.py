@@ -119,7 +119,7 @@ def unbind(values: Tensor, dim: int = 0) -> list[Tensor]:
     """All rows as slices of one row."""
     if not values.is_floating_point():
         return NotImplemented
-    return [_without(values.narrow(dim, row, 1), dim) for row in range(values.shape[dim])]
+    return [select(values, dim, row) for row in range(values.shape[dim])]
 
 
 def split(values: Tensor, sizes: Sequence[int], dim: int = 0) -> list[Tensor]:

@@ -7,7 +7,7 @@ calls it by name and need not know an order. uint8 and int32 pass its boundary a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from understudy.ship.formats.flat_c3d import flatten_c3d
 from understudy.ship.formats.litert_rewrites import convertible
 from understudy.ship.formats.prepare import RowMajor, prepared
 from understudy.ship.formats.quiet import quiet, quiet_native
-from understudy.ship.graphs import Graph
+from understudy.ship.graphs import Graph, Session
 
 TITLE: str = "LiteRT"
 SUFFIX: str = ".tflite"
@@ -49,9 +49,7 @@ def export(graph: Graph, path: Path) -> dict[str, Any]:
     return {"signature": SIGNATURE}
 
 
-def open_session(
-    path: Path, entry: dict[str, Any], threads: int | None
-) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
+def open_session(path: Path, entry: dict[str, Any], threads: int | None) -> Session:
     """Load an exported file on the CPU, where XNNPACK computes it. `threads`: None: every core."""
     with quiet_native():
         from ai_edge_litert.interpreter import Interpreter

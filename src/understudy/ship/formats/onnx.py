@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from understudy.ship.formats.quiet import quiet
-from understudy.ship.graphs import Graph
+from understudy.ship.graphs import Graph, Session
 
 TITLE: str = "ONNX Runtime"
 SUFFIX: str = ".onnx"
@@ -65,9 +65,7 @@ def _mean(values: Any, dim: Any, keepdim: bool = False, dtype: int = -1) -> Any:
     return pooled if keepdim else op.Flatten(pooled)
 
 
-def open_session(
-    path: Path, entry: dict[str, Any], threads: int | None
-) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
+def open_session(path: Path, entry: dict[str, Any], threads: int | None) -> Session:
     """Load an exported file on the CPU. `threads`: for one operator; None: every core."""
     import onnxruntime
 

@@ -48,6 +48,12 @@ class Unsuitable(Exception):
     """A scheme that has nothing to do in a graph, or cannot be converted; says why."""
 
 
+def first_line(error: BaseException) -> str:
+    """The kind of an error and the first line of what it says, at most 200 characters."""
+    text = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {text}"[:200]
+
+
 def schemes_of(format_name: str, ask: str | None = None) -> dict[str, Scheme]:
     """The quantisation schemes of a format, by name, in the order in which they are tried.
 

@@ -19,10 +19,11 @@ from understudy.ship.bench.machine import where_and_when
 from understudy.ship.clips import own_split
 from understudy.ship.formats import FORMATS, Format
 from understudy.ship.graphs import graphs_of
-from understudy.ship.int8 import Job, Scheme, Unsuitable, schemes_of
+from understudy.ship.int8 import Job, Scheme, Unsuitable, first_line, schemes_of
 from understudy.ship.int8.calibration import calibration_inputs
 from understudy.ship.int8.choice import FP32, choose
-from understudy.ship.int8.measure import MOST_CLIPS, Candidate, first_line, measure_graph
+from understudy.ship.int8.measure import MOST_CLIPS, Candidate, measure_graph
+from understudy.ship.recognizer import ArtifactRecognizer
 
 SCRATCH = "int8.partial"
 
@@ -56,15 +57,15 @@ def quantise(
     try:
         for graph in graphs_of(classifier.model, look.frames):
             entry = contract["graphs"][graph.kind]
-            calibration = calibration_inputs(run, graph, entry, manifest=manifest, sampling=look)
+            calibration = calibration_inputs(run, graph, manifest=manifest, sampling=look)
             folder = scratch / graph.kind
             folder.mkdir(parents=True, exist_ok=True)
             source = draft / entry["file"]
-            session = format_.open_session(source, entry, 1)
-            candidates = [Candidate(FP32, entry, size_bytes(source), session)]
+            float_ = ArtifactRecognizer(draft, contract, 1)
+            candidates = [Candidate(FP32, entry, size_bytes(source), float_)]
             for name, scheme in schemes.items():
                 job = Job(graph, source, entry, calibration, folder / _file_of(name, format_))
-                candidates.append(_candidate(format_, name, scheme, job))
+                candidates.append(_candidate(contract, name, scheme, job))
             rows, said = measure_graph(graph.kind, candidates, judging, run.classes)
             chosen, sentence = choose(rows, ask)
             entry["precision"] = format_.PRECISION
@@ -99,7 +100,7 @@ def quantise(
     return report
 
 
-def _candidate(format_: Format, name: str, scheme: Scheme, job: Job) -> Candidate:
+def _candidate(contract: dict[str, Any], name: str, scheme: Scheme, job: Job) -> Candidate:
     """One quantised file, loaded, or the reason why there is none: any failure is reported, not
     hidden, and leaves the others their turn."""
     try:
@@ -109,10 +110,12 @@ def _candidate(format_: Format, name: str, scheme: Scheme, job: Job) -> Candidat
     except Exception as error:
         return Candidate(name, failure=f"it cannot be converted: {first_line(error)}")
     try:
-        session = format_.open_session(job.out_path, own, 1)
+        graphs = {job.graph.kind: own | {"file": job.out_path.name}}
+        recognise = ArtifactRecognizer(job.out_path.parent, contract | {"graphs": graphs}, 1)
+        recognise.open_graph(job.graph.kind)
     except Exception as error:
         return Candidate(name, failure=f"it cannot be loaded: {first_line(error)}")
-    return Candidate(name, own, size_bytes(job.out_path), session)
+    return Candidate(name, own, size_bytes(job.out_path), recognise)
 
 
 def _replace(target: Path, own: Path, entry: dict[str, Any], taken: Candidate) -> None:
@@ -134,7 +137,7 @@ def _file_of(scheme: str, format_: Format) -> str:
 
 def _overall(entries: dict[str, dict[str, Any]]) -> str:
     """The precision of an artifact: that of its graphs, each by name where they differ."""
-    found = {kind: entry["precision"] for kind, entry in entries.items()}
-    if len(set(found.values())) == 1:
-        return next(iter(found.values()))
-    return ", ".join(f"{kind} {precision}" for kind, precision in found.items())
+    found = {entry["precision"] for entry in entries.values()}
+    if len(found) == 1:
+        return found.pop()
+    return ", ".join(f"{kind} {entry['precision']}" for kind, entry in entries.items())

@@ -6,16 +6,14 @@ The clips that choose between quantisation schemes must not have shaped any of t
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from understudy.errors import UserError
 from understudy.run import Run
 from understudy.ship.clips import own_split, readable
-from understudy.ship.graphs import Graph
-from understudy.ship.int8.feeding import begin_inputs, clip_inputs, step_inputs
+from understudy.ship.graphs import Graph, begin
 from understudy.types import Sampling
 
 CLIPS = 16
@@ -26,51 +24,35 @@ STEPS_PER_CLIP = 8
 
 
 def calibration_inputs(
-    run: Run,
-    graph: Graph,
-    entry: dict[str, Any],
-    *,
-    manifest: str | Path | None = None,
-    sampling: Sampling,
-    clips: int = CLIPS,
+    run: Run, graph: Graph, *, manifest: str | Path | None = None, sampling: Sampling
 ) -> list[list[np.ndarray]]:
     """Inputs in the contract's order: of one clip each, or of one step with the state it meets.
 
     manifest: where the run's clips lie, if elsewhere now. sampling: how they are looked at. The
-    clips are up to `clips` of the run's training split, spread over it. A step's states are those
+    clips are up to `CLIPS` of the run's training split, spread over it. A step's states are those
     that the eager model comes to on the way through a clip. Raises UserError when none of them can
     be read.
     """
     split = own_split(run, manifest, "train", sampling=sampling)
-    samples, skipped = readable(split, clips)
-    if not samples:
-        raise UserError(
-            f"None of the {len(skipped)} training clips of {split.place} could be read "
-            f"({skipped[0].path}: {skipped[0].reason}), and INT8 takes its ranges from them."
-        )
-    found = []
-    for sample in samples:
-        pixels = sample.frames.numpy()
-        if graph.kind == "clip":
-            found.append(clip_inputs(entry, pixels))
-        else:
-            found += _steps(graph, entry, pixels)
-    return found
+    samples, _ = readable(split, CLIPS, why="INT8 takes its ranges from them.")
+    inputs = _clip if graph.kind == "clip" else _steps
+    found = [values for sample in samples for values in inputs(graph, sample.frames)]
+    return [[tensor.contiguous().numpy() for tensor in values] for values in found]
 
 
-def _steps(graph: Graph, entry: dict[str, Any], pixels: np.ndarray) -> list[list[np.ndarray]]:
+def _clip(graph: Graph, clip: Tensor) -> list[list[Tensor]]:
+    """A clip (t, 3, S, S), padded with zeros, and its length where the graph asks for one."""
+    frames, *lengths = (spec.zeros() for spec in graph.inputs)
+    frames[: len(clip)] = clip
+    return [[frames, *(one + len(clip) for one in lengths)]]
+
+
+def _steps(graph: Graph, clip: Tensor) -> list[list[Tensor]]:
     """Some steps through a clip (t, 3, S, S), each with the state before it."""
-    last = len(pixels) - 1
-    kept = set(np.linspace(0, last, min(len(pixels), STEPS_PER_CLIP)).round().astype(int).tolist())
-    state, found = begin_inputs(entry), []
+    kept = np.linspace(0, len(clip) - 1, min(len(clip), STEPS_PER_CLIP)).round()
+    state, steps = begin(graph.inputs, 1), []
     with torch.inference_mode():
-        for place, frame in enumerate(pixels):
-            values = step_inputs(entry, frame, state)
-            if place in kept:
-                found.append(values)
-            given = [
-                torch.from_numpy(value.astype(spec.dtype))
-                for value, spec in zip(values, graph.inputs, strict=True)
-            ]
-            state = [tensor.numpy() for tensor in graph.module(*given)[2:]]
-    return found
+        for frame in clip.split(1):
+            steps.append([frame, *state])
+            state = graph.module(frame, *state)[2:]
+    return [steps[int(place)] for place in kept]

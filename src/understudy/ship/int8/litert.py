@@ -18,7 +18,7 @@ import numpy as np
 
 from understudy.ship.formats import litert
 from understudy.ship.formats.quiet import quiet, quiet_native
-from understudy.ship.int8 import Job, Scheme, Unsuitable
+from understudy.ship.int8 import Job, Scheme, Unsuitable, first_line
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE")
 
@@ -75,28 +75,24 @@ def _scheme(add_config: str, in_floats: Sequence[str] = (), **bits: int) -> Sche
                     ranges, enable_progress_bar=False, enable_progress_report=False
                 ).quantized_model
             except (KeyError, IndexError, ValueError, RuntimeError) as error:
-                raise Unsuitable(f"ai-edge-quantizer cannot: {_first_line(error)}") from error
+                raise Unsuitable(f"ai-edge-quantizer cannot: {first_line(error)}") from error
         job.out_path.write_bytes(result)
-        _try(job)
+        _refuse_if_idle(job, signature)
         return {"quantiser": f"ai-edge-quantizer {metadata.version('ai-edge-quantizer')}"}
 
     return quantise
 
 
-def _try(job: Job) -> None:
-    """Whether anything was quantised, and whether the runtime can compute it and gives numbers."""
-    tensors = _interpreter(job.out_path).get_tensor_details()
-    if not any(tensor["dtype"] == np.int8 for tensor in tensors):
+def _refuse_if_idle(job: Job, signature: str) -> None:
+    """Whether anything was quantised, and whether what comes out stays as it was. Whether the
+    runtime can compute it, measuring finds out."""
+    interpreter = _interpreter(job.out_path)
+    if not any(tensor["dtype"] == np.int8 for tensor in interpreter.get_tensor_details()):
         raise Unsuitable("nothing in it can be quantised this way")
-    try:
-        outputs = litert.open_session(job.out_path, job.entry, 1)(job.calibration[0])
-    except (RuntimeError, ValueError) as error:
-        raise Unsuitable(f"LiteRT cannot run what came out: {_first_line(error)}") from error
-    dtypes = [str(array.dtype) for array in outputs]
-    if dtypes != [tensor["dtype"] for tensor in job.entry["outputs"]]:
+    outputs = interpreter.get_signature_runner(signature).get_output_details()
+    dtypes = [np.dtype(outputs[one["name"]]["dtype"]).name for one in job.entry["outputs"]]
+    if dtypes != [one["dtype"] for one in job.entry["outputs"]]:
         raise Unsuitable(f"its outputs would become {', '.join(dtypes)}")
-    if not all(np.isfinite(array).all() for array in outputs):
-        raise Unsuitable("its outputs are not finite")
 
 
 def _small_tensors(path: Path, signature: str) -> list[str]:
@@ -127,10 +123,6 @@ def _interpreter(path: Path) -> Any:
         from ai_edge_litert.interpreter import Interpreter
 
         return Interpreter(str(path))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 _DYNAMIC, _STATIC = "add_dynamic_config", "add_static_config"
