@@ -111,9 +111,7 @@ def quantised(run: Run, folder: Path) -> Recognizer:
     model = classifier.model
     [graph] = [one for one in graphs_of(model, 1) if one.kind == "clip"]
     entry = write_graphs(onnx, model, 1, folder)["clip"]
-    pictures = calibration_inputs(
-        run, graph, entry, sampling=classifier.sampling, clips=CALIBRATION
-    )
+    pictures = calibration_inputs(run, graph, sampling=classifier.sampling, clips=CALIBRATION)
     file = folder / "int8.onnx"
     static(QuantisationJob(graph, folder / entry["file"], entry, pictures, file))
     return OnnxPictures(file, model.input_size)

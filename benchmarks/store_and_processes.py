@@ -2,7 +2,7 @@
 
     python benchmarks/store_and_processes.py
 
-Films 160 clips, trains a small teacher, and then the same student five times: with a teacher that is
+Films 160 clips, trains a small teacher, and then one student several times: with a teacher that is
 asked in every epoch, into a fresh store, from that store, as two runs that fill one store at once,
 and as two processes by torchrun. The student has neither dropout nor batch normalisation, so that
 all of them should end with the same weights. Prints a table and writes a CSV into results/: seconds

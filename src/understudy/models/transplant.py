@@ -31,7 +31,7 @@ from understudy.types import Inherited
 def transplant(source: C3D, target: C3D) -> list[Inherited]:
     """Give `target` the weights of a trained C3D, and say for every layer how.
 
-    `target` is changed in place; layers that nothing fits keep their random weights. The classifier is
+    `target` is changed in place; layers that nothing fits stay random. The classifier is
     taken where its shape fits; only the caller knows whether both mean the same classes by it.
     Raises UserError when `source` is neither a full C3D nor of the target's own architecture, or
     when width, picture size or pixel statistics differ.
@@ -126,7 +126,7 @@ def _separate(origin: nn.Conv3d, place: SeparableConv3d, layer: str) -> Inherite
     assert origin.bias is not None
     spatial, temporal, energy = separated(origin.weight)
     rank = len(spatial)
-    # A narrow input needs fewer channels between. The others keep their random weights and are not listened
+    # A narrow input needs fewer channels between. The others stay random and are not listened
     # to: were both sides 0, no gradient would ever reach them.
     before.weight[:rank] = spatial
     before.bias.zero_()

@@ -100,7 +100,7 @@ class Data(Section):
 
 
 class Start(Section):
-    """What a student starts from instead of random weights. The run's `start.json` lists every layer."""
+    """What a student starts from in place of random weights. `start.json` lists every layer."""
 
     run: str | None = None
     """A trained run. Its layers are taken as they are; a lighter relative of C3D gets those of a

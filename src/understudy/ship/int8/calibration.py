@@ -24,17 +24,22 @@ STEPS_PER_CLIP = 8
 
 
 def calibration_inputs(
-    run: Run, graph: Graph, *, manifest: str | Path | None = None, sampling: Sampling
+    run: Run,
+    graph: Graph,
+    *,
+    manifest: str | Path | None = None,
+    sampling: Sampling,
+    clips: int = CLIPS,
 ) -> list[list[np.ndarray]]:
     """Inputs in the contract's order: of one clip each, or of one step with the state it meets.
 
     manifest: where the run's clips lie, if elsewhere now. sampling: how they are looked at. The
-    clips are up to `CLIPS` of the run's training split, spread over it. A step's states are those
+    clips are up to `clips` of the run's training split, spread over it. A step's states are those
     that the eager model comes to on the way through a clip. Raises UserError when none of them can
     be read.
     """
     split = own_split(run, manifest, "train", sampling=sampling)
-    samples, _ = readable(split, CLIPS, why="INT8 takes its ranges from them.")
+    samples, _ = readable(split, clips, why="INT8 takes its ranges from them.")
     inputs = _clip if graph.kind == "clip" else _steps
     found = [values for sample in samples for values in inputs(graph, sample.frames)]
     return [[tensor.contiguous().numpy() for tensor in values] for values in found]
