@@ -115,19 +115,21 @@ def test_seeds_are_the_same_on_every_machine():
 )
 @pytest.mark.parametrize("scale", [0.9, 0.8, 0.7, 0.3])
 def test_a_window_is_one_at_every_aspect(size, scale):
-    """As many windows as views, each inside the picture, undistorted where it fits, and of the
-    area that was drawn: a share of the square that evaluation sees."""
+    """As many windows as views, each in the square that evaluation sees, undistorted where it fits,
+    and of the area that was drawn."""
     config = Augment(crop_scale=scale)
     numbers = [draw(config, seed=0, clip="a", view=view) for view in range(20)]
     windows = [window(one, *size) for one in numbers]
     assert len(set(windows)) == 20
     for one, (top, left, along, across) in zip(numbers, windows, strict=True):
-        assert 0 <= top <= top + along <= size[0]
-        assert 0 <= left <= left + across <= size[1]
-        assert along * across <= 1.01 * one.area * min(size) ** 2
-        if along < size[0] and across < size[1]:
+        square = min(size)
+        above, beside = (size[0] - square) // 2, (size[1] - square) // 2
+        assert above <= top <= top + along <= above + square, "in what evaluation sees"
+        assert beside <= left <= left + across <= beside + square
+        assert along * across <= 1.01 * one.area * square**2
+        if along < square and across < square:
             assert across / along == pytest.approx(one.ratio, rel=0.01)
-            assert along * across == pytest.approx(one.area * min(size) ** 2, rel=0.01)
+            assert along * across == pytest.approx(one.area * square**2, rel=0.01)
     tops = {top for top, *_ in windows}
     lefts = {left for _, left, *_ in windows}
     assert len(tops) > 1

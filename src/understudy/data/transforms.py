@@ -47,8 +47,8 @@ class Draw(NamedTuple):
     """The numbers of one augmentation draw; the defaults change nothing.
 
     area: of the window, as a share of the largest square in the picture's middle, which is what
-    evaluation sees. ratio: its width over its height. right, down: where it lies in the room it
-    has, 0 to 1. rotation_degrees: of the picture, before the window is cut out. brightness,
+    evaluation sees. ratio: its width over its height. right, down: where it lies in that square, 0
+    to 1. rotation_degrees: of the picture, before the window is cut out. brightness,
     contrast, saturation: factors. hue: shift, in turns of the colour circle. erased: left, top,
     right and bottom of a blank, in shares of the window; None: none.
     """
@@ -109,14 +109,16 @@ def apply(clips: Sequence[Tensor], draws: Sequence[Draw], size: int) -> list[Ten
 def window(numbers: Draw, height: int, width: int) -> tuple[int, int, int, int]:
     """Top, left, height and width in pixels of what a draw cuts out of a picture.
 
-    A window keeps its shape wherever that fits, at every aspect of the picture; where it does not,
-    it ends at the picture's edge.
+    The window lies in the largest square in the middle, at every aspect: training sees parts of
+    what evaluation sees. It keeps its shape wherever that fits; where it does not, it ends at the
+    square's edge.
     """
-    side = math.sqrt(numbers.area) * min(height, width)
-    across = min(width, max(1, round(side * math.sqrt(numbers.ratio))))
-    along = min(height, max(1, round(side / math.sqrt(numbers.ratio))))
-    top = round(numbers.down * (height - along))
-    left = round(numbers.right * (width - across))
+    square = min(height, width)
+    side = math.sqrt(numbers.area) * square
+    across = min(square, max(1, round(side * math.sqrt(numbers.ratio))))
+    along = min(square, max(1, round(side / math.sqrt(numbers.ratio))))
+    top = (height - square) // 2 + round(numbers.down * (square - along))
+    left = (width - square) // 2 + round(numbers.right * (square - across))
     return top, left, along, across
 
 
