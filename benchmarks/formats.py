@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import re
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dated import dated_path, write_rows
 from understudy.errors import UserError
 from understudy.models import create_model, list_models
 from understudy.ship import load_artifact
@@ -137,18 +137,13 @@ def shorten(value: Any) -> float:
 def write(rows: list[Row], rounds: int, out: Path) -> None:
     """Write the rows of one model, in the place of those that it had."""
     context = where_and_when() | {"threads": 1, "rounds": rounds}
-    hardware = re.sub(r"[^a-z0-9]+", "-", str(context["hardware"]).lower()).strip("-")
-    path = out / f"formats_{time.strftime('%Y-%m-%d')}_{hardware}.csv"
+    path = dated_path("formats", out, context)
     others: list[Row] = []
     if path.exists():
         with path.open(newline="", encoding="utf-8") as file:
             others = [row for row in csv.DictReader(file) if row["model"] != rows[0]["model"]]
     rows = sorted(others + [row | context for row in rows], key=lambda row: row["model"])
-    names = list(dict.fromkeys(key for row in rows for key in row))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(path, rows)
 
 
 if __name__ == "__main__":

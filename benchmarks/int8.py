@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import re
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 
 import torch
 
+from dated import dated_path, write_rows
 from understudy.errors import UserError
 from understudy.run import Run, open_run, write_json
 from understudy.ship.bench.machine import where_and_when
@@ -95,19 +95,15 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 
 def write_csv(rows: list[dict[str, Any]], folder: Path) -> None:
     context = where_and_when()
-    hardware = re.sub(r"[^a-z0-9]+", "-", context["hardware"].lower()).strip("-")
-    path = folder / f"int8_{context['date']}_{hardware}.csv"
-    folder.mkdir(parents=True, exist_ok=True)
+    path = dated_path("int8", folder, context)
     rows = [row | context for row in rows]
     if path.exists():
         new = {(row["run"], row["format"]) for row in rows}
         with path.open(encoding="utf-8", newline="") as file:
             kept = [row for row in csv.DictReader(file) if (row["run"], row["format"]) not in new]
         rows = sorted(kept + rows, key=lambda row: (row["run"], row["format"]))
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [*COLUMNS, *context], extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
+    names = (*COLUMNS, *context)
+    write_rows(path, [{name: row.get(name, "") for name in names} for row in rows])
     print(f"\n{path}")
 
 

@@ -13,9 +13,7 @@ results/manifest_size_<date>_<hardware>.csv, a row for each table and seed.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import re
 import resource
 import subprocess
 import sys
@@ -30,6 +28,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
+
+from dated import dated_path, write_rows
 
 GROUP = 100
 """Clips of one group, where there are groups."""
@@ -63,7 +63,7 @@ def main() -> None:
                 facts |= {"rows": options.rows, "classes": options.classes}
                 rows += [facts | one for one in found]
                 print(line(facts, found), flush=True)
-    write_rows(rows, options.out)
+    write_table(rows, options.out)
 
 
 # Shapes
@@ -199,19 +199,13 @@ def line(facts: dict[str, Any], found: list[dict[str, Any]]) -> str:
     )
 
 
-def write_rows(rows: list[dict[str, Any]], out: Path) -> None:
+def write_table(rows: list[dict[str, Any]], out: Path) -> None:
     # Only here: a process that reads a table must not hold what this imports.
     from understudy.ship.bench import where_and_when
 
     context = where_and_when() | {"pyarrow": pa.__version__, "numpy": np.__version__}
-    hardware = re.sub(r"[^a-z0-9]+", "-", str(context["hardware"]).lower()).strip("-")
-    path = out / f"manifest_size_{time.strftime('%Y-%m-%d')}_{hardware}.csv"
-    names = list(dict.fromkeys(key for row in rows for key in row))
-    out.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*names, *context], restval="")
-        writer.writeheader()
-        writer.writerows(row | context for row in rows)
+    path = dated_path("manifest_size", out, context)
+    write_rows(path, [row | context for row in rows])
     print(path)
 
 

@@ -14,12 +14,9 @@ operator takes in the students' graphs.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import re
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -30,6 +27,7 @@ import numpy as np
 import onnxruntime
 import torch
 
+from dated import dated_path, write_rows
 from understudy.ship.bench import where_and_when
 from understudy.ship.bench.peers import create_peer
 from understudy.ship.bench.subjects import natural_clips
@@ -168,13 +166,8 @@ def write(rows: list[dict[str, Any]], rounds: int, out: Path) -> None:
             times += f", {1 / row['clip_ratio']:.2f} times as fast as its clip"
         name = f"{row['model']} {row['graph']} {row['runtime']}"
         print(f"{name:38}{row['median_ms']:9.3f} ms {times}")
-    hardware = re.sub(r"[^a-z0-9]+", "-", str(context["hardware"]).lower()).strip("-")
-    path = out / f"shipping_{time.strftime('%Y-%m-%d')}_{hardware}.csv"
-    names = list(dict.fromkeys(key for row in rows for key in row))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*names, *context], restval="")
-        writer.writeheader()
-        writer.writerows(row | context for row in rows)
+    path = dated_path("shipping", out, context)
+    write_rows(path, [row | context for row in rows])
     print(path)
 
 

@@ -12,9 +12,7 @@ of the first and of a later epoch, and the largest difference of any weight from
 from __future__ import annotations
 
 import argparse
-import csv
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +21,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
+from dated import dated_path, write_rows
 from understudy.data.stage import film_stage
 from understudy.recipe import Recipe, dump_recipe, parse_recipe
 from understudy.run import open_run
@@ -128,14 +127,9 @@ def run(commands: list[list[str]]) -> None:
 
 def write_csv(rows: list[dict[str, Any]], folder: Path, clips: int) -> None:
     context = where_and_when()
-    hardware = re.sub(r"[^a-z0-9]+", "-", context["hardware"].lower()).strip("-")
-    path = folder / f"store_and_processes_{context['date']}_{hardware}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
     facts = {"clips": clips, "epochs": EPOCHS, "views": VIEWS} | context
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*rows[0], *facts], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(row | facts for row in rows)
+    path = dated_path("store_and_processes", folder, context)
+    write_rows(path, [row | facts for row in rows])
     print(path)
 
 

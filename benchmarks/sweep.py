@@ -10,14 +10,13 @@ its result and its seconds. Ends as pytest ends.
 from __future__ import annotations
 
 import argparse
-import csv
-import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
+from dated import dated_path, write_rows
 from understudy.ship.bench import where_and_when
 
 ROOT = Path(__file__).parent.parent
@@ -61,14 +60,8 @@ def read(record: Path) -> list[dict[str, str]]:
 
 def write(rows: list[dict[str, str]], folder: Path) -> Path:
     where = where_and_when()
-    hardware = re.sub(r"[^a-z0-9]+", "-", where["hardware"].lower()).strip("-")
-    path = folder / f"sweep_{where['date']}_{hardware}.csv"
-    folder.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(f"# {where}\n")
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    path = dated_path("sweep", folder, where)
+    write_rows(path, [row | where for row in rows])
     return path
 
 

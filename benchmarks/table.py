@@ -20,10 +20,9 @@ from understudy.errors import UserError
 from understudy.judge.evaluate import evaluate_run
 from understudy.judge.predictions import Predictions, read_predictions
 from understudy.recipe import parse_recipe
-from understudy.run import Run, discard_run, open_run
+from understudy.run import open_run
 from understudy.ship.bench import where_and_when
 from understudy.teach.progress import Lines
-from understudy.teach.resume import can_resume
 from understudy.teach.train import resume, train
 
 RESAMPLES = 10_000
@@ -63,13 +62,8 @@ def _run_job(job: Job) -> None:
     if (job.path / "metrics.json").exists():
         return
     print(f"{job.path.name} starts", file=sys.stderr, flush=True)
-    if not (job.path / "recipe.yaml").exists():
-        run = train(recipe, job.path, reporter=Lines())
-    elif can_resume(open_run(job.path)):
-        run = resume(job.path, reporter=Lines())
-    else:
-        discard_run(Run(job.path))
-        run = train(recipe, job.path, reporter=Lines())
+    begun = (job.path / "recipe.yaml").exists()
+    run = resume(job.path, reporter=Lines()) if begun else train(recipe, job.path, reporter=Lines())
     evaluate_run(run)
 
 

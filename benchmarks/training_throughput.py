@@ -16,8 +16,6 @@ compute on the device, and a part ends when the device has finished it.
 from __future__ import annotations
 
 import argparse
-import csv
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dated import dated_path, write_rows
 from understudy.data.decode import read_frames, read_timeline
 from understudy.data.manifest import Manifest
 from understudy.data.sampling import sample_times
@@ -221,13 +220,9 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def write(rows: list[dict[str, Any]], folder: Path) -> Path:
-    hardware = re.sub(r"[^a-z0-9]+", "-", hardware_of(rows[0]).lower()).strip("-")
-    path = folder / f"training_throughput_{rows[0]['date']}_{hardware}.csv"
-    folder.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    about = {"date": rows[0]["date"], "hardware": hardware_of(rows[0])}
+    path = dated_path("training_throughput", folder, about)
+    write_rows(path, rows)
     return path
 
 

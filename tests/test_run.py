@@ -95,6 +95,9 @@ def test_a_run_that_fails_takes_nothing_of_others_along(tmp_path):
 
     fail_in(tmp_path / "new")
     assert not (tmp_path / "new").exists()
+    # The first checkpoint was written, and then the disk was full.
+    fail_in(tmp_path / "full", after=lambda run: run.checkpoint_path("best").write_bytes(b"best"))
+    assert not (tmp_path / "full").exists()
     (tmp_path / "empty").mkdir()
     fail_in(tmp_path / "empty")
     assert list((tmp_path / "empty").iterdir()) == []

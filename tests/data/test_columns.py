@@ -60,10 +60,8 @@ def test_questions_are_answered_as_by_the_records(rows):
     assert [manifest.records[n - len(rows)] for n in range(len(rows))] == rows
     labels = [labels_of(row) for row in rows]
     assert manifest.classes == tuple(sorted({label for some in labels for label in some}))
-    assert [manifest.label_of(n) for n in range(len(rows))] == [row.label for row in rows]
     places = np.arange(len(rows))[::-1]
     assert manifest.groups(places) == [row.group for row in rows[::-1]]
-    assert [manifest.group_of(n) for n in places] == manifest.groups(places)
     targets = [[manifest.classes.index(label) for label in some] for some in labels]
     if manifest.is_multi_label:
         assert [manifest.target_of(n) for n in range(len(rows))] == targets

@@ -112,6 +112,17 @@ def test_run_stopped_in_its_first_epoch_begins_again(clips, teacher_run, tmp_pat
     assert timeless(whole.history) == timeless(resumed.history)
 
 
+def test_a_run_stopped_in_its_first_epoch_keeps_its_clips_too(clips, tmp_path, monkeypatch):
+    table = clips.parent / "first_epoch.csv"
+    table.write_text(clips.read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(directory, "discard_run", lambda run: None)  # as when the process is killed
+    with pytest.raises(KeyboardInterrupt):
+        train(make_recipe(table), tmp_path / "run", reporter=Interrupt(10))
+    before = open_run(tmp_path / "run").manifest.fingerprint()
+    table.write_text("path,label\n", encoding="utf-8")
+    assert resume(tmp_path / "run").manifest.fingerprint() == before
+
+
 def test_interrupt_in_the_first_epoch_leaves_nothing_in_the_way(clips, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(make_recipe(clips), tmp_path / "run", reporter=Interrupt(10))

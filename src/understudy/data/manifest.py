@@ -72,17 +72,9 @@ class Manifest:
         assert all(len(text) == len(records) for text in texts.values())
         return cls(Columns.of_records(records), Path(root), texts, tuple(ignored))
 
-    def with_root(self, root: Path) -> Manifest:
-        """The same rows, with paths that start from another folder."""
-        return replace(self, root=Path(root))
-
     def with_splits(self, split: Any) -> Manifest:
         """The same rows in other splits. split: (N,) strings, or an Arrow array of them."""
         return replace(self, columns=replace(self.columns, split=self._coded(split)))
-
-    def with_groups(self, group: Any) -> Manifest:
-        """The same rows in other groups. group: (N,) strings, or an Arrow array of them."""
-        return replace(self, columns=replace(self.columns, group=self._coded(group)))
 
     def with_fingerprints(self, fingerprints: Sequence[str | None]) -> Manifest:
         """The same rows, known by their bytes from now on."""
@@ -129,14 +121,6 @@ class Manifest:
         """Whether these are the bytes that were noted; True where nobody noted any. None, what
         cannot be read, is unchanged where it could not be read then."""
         return self.fingerprints is None or self.fingerprints[row] == (fingerprint or "")
-
-    def label_of(self, row: int) -> str | tuple[str, ...] | None:
-        """The label of a row; a tuple where several may hold at once; None where it has none."""
-        return self.records[row].label
-
-    def group_of(self, row: int) -> str:
-        """The group of a row."""
-        return self.columns.group.names[int(self.columns.group.codes[row])].as_py()
 
     def groups(self, rows: Sequence[int] | np.ndarray) -> list[str]:
         """The groups of these rows."""

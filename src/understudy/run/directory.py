@@ -85,7 +85,16 @@ class Run:
         All that comes after training reads this one: a table elsewhere may have changed. Raises
         UserError if it is missing or damaged.
         """
-        return read_manifest_file(self.path / "manifest.parquet")
+        return read_manifest_file(self._manifest_path)
+
+    @property
+    def has_manifest(self) -> bool:
+        """Whether the run knows its clips already; one that was just made does not."""
+        return self._manifest_path.is_file()
+
+    @property
+    def _manifest_path(self) -> Path:
+        return self.path / "manifest.parquet"
 
     @property
     def is_finished(self) -> bool:
@@ -126,7 +135,7 @@ class Run:
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Give the run its clips. What training, and all after it, reads."""
-        write_manifest_file(self.path / "manifest.parquet", manifest)
+        write_manifest_file(self._manifest_path, manifest)
 
     def classifier(
         self, checkpoint: str = "best", *, device: str = "cpu", threads: int | None = None
@@ -245,9 +254,12 @@ def _unwritable(path: Path, error: OSError) -> UserError:
 
 def discard_run(run: Run) -> None:
     """Take back what `create_run` and training made of a run in which nothing was learned: only
-    files that training writes, and no folder that holds anything else."""
+    files that training writes, and no folder that holds anything else. A disk may have filled up
+    between the first checkpoint and the history."""
     for name in _MADE:
         (run.path / name).unlink(missing_ok=True)
+    for name in run.checkpoints():
+        run.checkpoint_path(name).unlink()
     for name in _FOLDERS:
         with contextlib.suppress(OSError):  # somebody keeps files of their own there
             (run.path / name).rmdir()

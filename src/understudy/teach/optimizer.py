@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import nn
@@ -74,15 +73,3 @@ def _decaying(module: nn.Module) -> set[int]:
                 if parameter.dim() >= 2 and "bias" not in name and name != "original0":
                     found.add(id(parameter))
     return found
-
-
-def describe_groups(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    """Parameters, weight decay and share of the learning rate of each group."""
-    return [
-        {
-            "parameters": sum(parameter.numel() for parameter in group["params"]),
-            "weight_decay": group["weight_decay"],
-            "share": group["share"],
-        }
-        for group in optimizer.param_groups
-    ]

@@ -30,6 +30,7 @@ from understudy.teach.processes import Processes
 from understudy.teach.progress import Reporter
 from understudy.teach.resume import can_resume
 from understudy.teach.skipped import SkippedClips
+from understudy.teach.stored import FOLDER
 from understudy.teach.student import create_student, start_student
 from understudy.teach.targets import Targets, open_known
 from understudy.teach.teachers import FrozenTeacher, create_teacher
@@ -168,7 +169,7 @@ class _LoaderMaker:
         """A teacher's answers, kept beside the runs so that students of one teacher share them."""
         folder: Path | None = None
         if self.recipe.all_teachers[name].store:
-            folder = run.path.parent / "teacher-store"
+            folder = run.path.parent / FOLDER
         teacher.recognizer.to(self.device.torch)
         known = open_known(
             teacher, self.manifest, self.recipe.data, folder, self.recipe.train.precision, note

@@ -75,10 +75,11 @@ def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
     reporter = _of_first(processes, reporter)
     with ExitStack() as held:
         processes.first(lambda: held.enter_context(writing(run.path)))
+        if run.has_manifest:
+            processes.first(lambda: check_clips(run.manifest))
         if not can_resume(run):
             _refuse_without_state(run)
             return _begin(run, recipe, device, processes, reporter)  # stopped in its first epoch
-        processes.first(lambda: check_clips(run.manifest))
         setup = prepare(recipe, run, device, processes, reporter)
         progress = load_state(run, setup.learner, setup.optimizer, device)
         processes.share_state(setup.learner)
@@ -129,7 +130,8 @@ def _begin(
     run: Run, recipe: Recipe, device: Device, processes: Processes, reporter: Reporter
 ) -> Run:
     """All of a training run, from its first epoch."""
-    processes.first(lambda: _own_clips(run, recipe, reporter))
+    if not processes.broadcast([run.has_manifest])[0]:
+        processes.first(lambda: _own_clips(run, recipe, reporter))
     setup = prepare(recipe, run, device, processes, reporter)
     judged = judge_teachers(setup)
 
