@@ -59,14 +59,14 @@ def swept(cases: Iterable[Any], sample: Collection[Any], quick: Collection[Any] 
     return params
 
 
-def build(name: str, seed: int = 0, classes: int = CLASSES) -> Recognizer:
-    """A model as if it had trained a little.
+def build(name: str, seed: int = 0, classes: int = CLASSES, **options: Any) -> Recognizer:
+    """A model as if it had trained a little, with `options` in place of its small ones.
 
     Parameters that start at 0 hide what lies behind them (timm ends residual blocks so), and batch
     statistics that never saw a clip leave hardly a signal at the end of a deep network.
     """
     torch.manual_seed(seed)
-    model = create_model(name, classes, input_size=PIXELS, dropout=0.0, **OPTIONS[name])
+    model = create_model(name, classes, input_size=PIXELS, dropout=0.0, **(OPTIONS[name] | options))
     for parameter in model.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=0.1)
