@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
+from small_models import swept
 from understudy.errors import UserError
 from understudy.run import Run, save_weights, write_json
 from understudy.ship import FORMATS, Artifact, ArtifactError, export_run, load_artifact
@@ -281,8 +282,10 @@ def test_clips_out_of_reach_are_a_clear_error(
         export_run(moved, manifest=lost)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("how", ["one frame asked for", "pictures of no duration"])
+ONE_FRAME = ["one frame asked for", "pictures of no duration"]
+
+
+@pytest.mark.parametrize("how", swept(ONE_FRAME, ONE_FRAME[1:]))
 def test_a_run_on_pictures_takes_one_frame(
     how: str, make_run: Callable[..., Run], manifest: Path, tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ QUICK = (("cnn-plain", "clip"),)
 # Between them they need every rewrite.
 SAMPLE = [
     ("mobilenetv3", "clip"),
-    ("mobilevit-xxs", "step"),
+    ("frames-attention", "clip"),
     ("frames-gru", "step"),
     ("c3d-sp", "step"),
 ]

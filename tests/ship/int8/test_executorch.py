@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from small_models import CLASSES, build, clip
+from small_models import CLASSES, build, clip, swept
 from understudy.ship.formats import executorch as exporter
 from understudy.ship.graphs import Graph, clip_graph, step_graph
 from understudy.ship.int8 import Job, Unsuitable
@@ -58,8 +58,7 @@ def test_an_int8_file_takes_and_gives_what_the_float_file_does(
     assert smaller == (name != "dynamic")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["static", "dynamic"])
+@pytest.mark.parametrize("name", swept(["static", "dynamic"], ["static"]))
 def test_masks_and_counts_of_a_stream_stay_as_they_are(name: str, tmp_path: Path) -> None:
     """The quantiser would observe booleans, and make a float of a count that has 1 added."""
     pytest.importorskip("executorch")
