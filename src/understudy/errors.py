@@ -6,8 +6,15 @@ class UserError(ValueError):
 
     The message says what was given, what is allowed and what to do next. The command line prints
     it without a traceback and exits with code 2; any other exception is our own defect and keeps
-    its traceback.
+    its traceback. Control characters of names in it are shown escaped, since a terminal obeys them.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            "".join(
+                one if one.isprintable() or one in "\n\t" else repr(one)[1:-1] for one in message
+            )
+        )
 
 
 def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:

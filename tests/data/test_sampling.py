@@ -62,6 +62,7 @@ def test_random_segment_takes_one_frame_of_each_segment(timeline, frames, seed):
     [
         ("uniform", None, [12, 37, 62, 87]),
         ("random_segment", None, [12, 37, 62, 87]),  # without a generator: the centres
+        ("first", None, [0, 1, 2, 3]),
         ("centre", None, [48, 49, 50, 51]),
         ("dense", 0.4, [34, 44, 54, 64]),
         ("dense", 2.0, [24, 74]),
@@ -72,6 +73,28 @@ def test_exact_frames_of_four_seconds(method, stride_s, expected):
     timeline = Timeline(0.0, 4.0, 25.0)
     times = sample_times(method, 4, timeline, stride_s=stride_s)
     assert frame_numbers(times, timeline) == expected
+
+
+@pytest.mark.parametrize(
+    ("stride_s", "fps", "seconds", "expected"),
+    [
+        (0.29, 100.0, 1.0, [6, 35, 64, 93]),  # 0.29 * 100 = 28.999999999999996
+        (0.1, 30.0, 10 / 30, [0, 3, 6, 9]),  # 9 / (0.1 * 30) = 2.9999999999999996
+    ],
+)
+def test_a_stride_of_whole_frames_is_not_rounded_down(stride_s, fps, seconds, expected):
+    timeline = Timeline(0.0, seconds, fps)
+    assert (
+        frame_numbers(sample_times("dense", 4, timeline, stride_s=stride_s), timeline) == expected
+    )
+
+
+@given(timelines, st.integers(1, 64), st.integers(1, 99))
+def test_dense_frames_lie_the_stride_apart(timeline, frames, stride):
+    times = sample_times("dense", frames, timeline, stride_s=stride / timeline.fps)
+    chosen = frame_numbers(times, timeline)
+    assert {b - a for a, b in pairwise(chosen)} <= {stride}
+    assert len(chosen) == min(frames, 1 + (timeline.frames - 1) // stride)
 
 
 def test_dense_windows_reach_both_ends():

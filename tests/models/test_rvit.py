@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from understudy.errors import UserError
 from understudy.models import create_model
 from understudy.models.recurrent import RecurrentRecognizer
-from understudy.models.rvit import AttentionGate, resize_positions
+from understudy.models.rvit import AttentionGate, RecurrentBlock, resize_positions
 from understudy.types import parameter_count
 
 TINY: dict[str, Any] = {"input_size": 24, "dim": 16, "heads": 2, "mlp_dim": 24, "dropout": 0.0}
@@ -30,6 +30,22 @@ def clips(batch: int, frames: int, height: int = 24, width: int | None = None) -
     generator = torch.Generator().manual_seed(batch * 100 + frames)
     shape = (batch, frames, 3, height, width or height)
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+
+@pytest.mark.parametrize("attention", ["linear", "softmax", "mixed"])
+def test_dropout_lies_on_x_and_never_on_h(attention):
+    """With all of it dropped, x stays what it was, and h gets what it would without dropout."""
+    torch.manual_seed(0)
+    dropping = RecurrentBlock(16, 2, 24, attention, dropout=1.0).train()
+    keeping = RecurrentBlock(16, 2, 24, attention, dropout=0.0)
+    keeping.load_state_dict(dropping.state_dict())
+    x, h, positions = (torch.randn(2, 5, 16) for _ in range(3))
+    after_x, after_h = dropping(x, h, positions, None)
+    kept_x, kept_h = keeping(x, h, positions, None)
+    torch.testing.assert_close(after_x, x)
+    torch.testing.assert_close(after_h, kept_h)
+    assert (kept_x - x).abs().max() > 0.1
+    assert (kept_h - h).abs().max() > 0.1
 
 
 def test_reference_size_has_exactly_the_parameters_of_its_parts():

@@ -125,6 +125,16 @@ def test_split_is_optimal(out, channels):
     assert energy == pytest.approx(float(1 - bound / kernel.square().sum()))
 
 
+def test_both_halves_of_a_split_are_equally_large():
+    """Channel by channel, so that a step of one learning rate moves both alike."""
+    generator = torch.Generator().manual_seed(4)
+    kernel = torch.randn(8, 6, 3, 3, 3, generator=generator, dtype=torch.double)
+    spatial, temporal, _ = separated(kernel)
+    values = torch.linalg.svdvals(kernel.transpose(1, 2).reshape(8 * 3, 6 * 9))[:8]
+    torch.testing.assert_close(spatial.flatten(1).norm(dim=1), values.sqrt())
+    torch.testing.assert_close(temporal.transpose(0, 1).flatten(1).norm(dim=1), values.sqrt())
+
+
 def test_no_training_finds_a_nearer_split():
     """The oracle beside the formula: gradient descent from the optimum and from noise."""
     generator = torch.Generator().manual_seed(5)

@@ -158,6 +158,7 @@ def test_several_teachers_by_name(clips, large, c3d, tmp_path):
         parts = entry["train"]
         assert set(parts) == {
             "loss", "task", "top1", "feature_large", "response_large", "feature_still",
+            "cosine_large", "cosine_still",
         }  # fmt: skip
         expected = parts["feature_large"] + 2 * parts["response_large"]
         expected += 0.5 * parts["feature_still"] + 0.5 * parts["task"]

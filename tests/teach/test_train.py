@@ -222,6 +222,7 @@ def test_record_of_the_teacher_and_every_part_of_the_loss(clips, teacher_run, tm
         parts = entry["train"]
         expected = parts["feature"] + parts["response"] + 0.5 * parts["task"]
         assert parts["loss"] == pytest.approx(expected, rel=1e-5)
+        assert parts["feature"] == pytest.approx(2 - 2 * parts["cosine"], abs=1e-5)
 
 
 def test_checkpoints_best_final_and_every_n_epochs(clips, tmp_path):
@@ -551,6 +552,33 @@ def test_learning_rate_warms_up_then_falls_along_a_cosine():
         assert learning_rate(step, 100, plain) == pytest.approx(oracle.get_last_lr()[0], rel=1e-6)
         optimizer.step()
         oracle.step()
+
+
+def test_learning_rate_falls_in_steps():
+    settings = Train(epochs=30, lr=1e-4, min_lr=0, schedule="step", schedule_epochs=10,
+                     step_factor=0.8)  # fmt: skip
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-4)
+    oracle = torch.optim.lr_scheduler.StepLR(optimizer, step_size=10, gamma=0.8)
+    for epoch in range(30):
+        for step in range(7 * epoch, 7 * epoch + 7):
+            assert learning_rate(step, 210, settings) == pytest.approx(oracle.get_last_lr()[0])
+        optimizer.step()
+        oracle.step()
+    floor = settings.model_copy(update={"min_lr": 7e-5})
+    assert learning_rate(209, 210, floor) == 7e-5
+    warming = settings.model_copy(update={"warmup_epochs": 1})
+    assert learning_rate(0, 210, warming) == pytest.approx(1e-4 / 8)
+
+
+def test_a_cosine_may_be_longer_or_shorter_than_training():
+    def rates(length):
+        settings = Train(epochs=10, lr=1e-3, min_lr=1e-6, schedule_epochs=length)
+        return [learning_rate(step, 100, settings) for step in range(100)]
+
+    whole = [learning_rate(s, 1000, Train(epochs=100, lr=1e-3, min_lr=1e-6)) for s in range(100)]
+    assert rates(100) == pytest.approx(whole)
+    assert rates(10) == rates(None)
+    assert rates(5)[49:] == pytest.approx([1e-6] * 51)
 
 
 def test_tracker_receives_every_epoch(clips, tmp_path):

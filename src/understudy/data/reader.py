@@ -146,7 +146,7 @@ class FeatureReader:
 
 def is_fixed(method: str) -> bool:
     """Whether a sampling method draws nothing at random."""
-    return method in {"uniform", "centre"}
+    return method in {"uniform", "first", "centre"}
 
 
 def draws_pixels(config: Data) -> bool:

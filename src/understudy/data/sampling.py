@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import torch
 
-METHODS = ("uniform", "centre", "random_segment", "dense")
+METHODS = ("uniform", "first", "centre", "random_segment", "dense")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ def sample_times(
 ) -> list[float]:
     """Times in seconds of the frames to take, rising, at most `frames` of them.
 
-    method: `uniform` takes the centres of equal segments; `centre` takes consecutive frames from
-    the middle; `random_segment` takes a random frame of each equal segment (Wang et al., "Temporal
-    segment networks", ECCV 2016); `dense` takes frames `stride_s` seconds apart. Without
-    `generator`, `random_segment` takes the centres and `dense` the window in the middle. A clip
-    too short for a whole dense window gives the frames that it has at that stride.
+    method: `uniform` takes the centres of equal segments; `first` takes consecutive frames from the
+    beginning, `centre` from the middle; `random_segment` takes a random frame of each equal segment
+    (Wang et al., "Temporal segment networks", ECCV 2016); `dense` takes frames `stride_s` seconds
+    apart. Without `generator`, `random_segment` takes the centres and `dense` the window in the
+    middle. A clip too short for a whole dense window gives the frames that it has at that stride.
     """
     if method not in METHODS:
         raise ValueError(f"No sampling method {method!r}; there are {', '.join(METHODS)}.")
@@ -66,8 +66,8 @@ def sample_times(
         )
     count = timeline.frames
     wanted = min(frames, count)
-    if method == "centre":
-        first = (count - wanted) // 2
+    if method in ("first", "centre"):
+        first = 0 if method == "first" else (count - wanted) // 2
         chosen = list(range(first, first + wanted))
     elif method == "dense":
         assert stride_s is not None

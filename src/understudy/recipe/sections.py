@@ -4,109 +4,34 @@ together.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Augment(Section):
-    """What is drawn once for a clip and applied to all of its frames. Off by default: 0 or 1."""
-
-    crop_scale: Share = 1.0
-    """Smallest share of the picture's area that a random crop keeps."""
-    flip: Share = 0.0
-    """Probability of a horizontal mirror. Off, because it turns walk_left into walk_right."""
-    brightness: NotNegative = 0.0
-    contrast: NotNegative = 0.0
-    saturation: NotNegative = 0.0
-    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    rotation_degrees: NotNegative = 0.0
-    erase: Share = 0.0
-    """Probability of blanking one rectangle, the same in every frame."""
-    views: Count | None = None
-    """Number of different draws per clip, repeated in turn; None: a new draw in every epoch. A
-    finite number lets a cached teacher be reused, by later epochs and by other students."""
-
-    @property
-    def active(self) -> bool:
-        """Whether anything is drawn at all."""
-        return self.crop_scale < 1 or any(
-            value > 0
-            for value in (
-                self.flip,
-                self.brightness,
-                self.contrast,
-                self.saturation,
-                self.hue,
-                self.rotation_degrees,
-                self.erase,
-            )
-        )
-
-
-class Pseudo(Section):
-    """Pseudo-clips: in training, a camera moves over each picture for `data.frames` frames; outside
-    training it stands still for as many. Videos stay as they are."""
-
-    pan: Share = 0.5
-    """Of the camera that, where this section is given, moves over pictures in training: how far it
-    may leave the middle, as a share of the room between its window and the picture's edge. Without
-    zoom a square picture leaves no room."""
-    zoom: Annotated[float, Field(ge=1, le=4)] = 1.2
-    """How much closer than the whole picture the camera may come."""
-    rotation_degrees: Annotated[float, Field(ge=0, le=45)] = 5.0
-
-
-class Data(Section):
-    """Which clips, which of their frames, at which size."""
-
-    manifest: str
-    """A manifest (CSV or Parquet) or a folder with one sub-folder per class."""
-    size: Annotated[int, Field(ge=8)] = 224
-    """Pixels a side that models see."""
-    frames: Count = 8
-    sampling: Literal["uniform", "centre", "random_segment", "dense"] = "uniform"
-    stride_s: Positive | None = None
-    """Seconds between two frames; for dense sampling."""
-    augment: Augment = Augment()
-    pseudo: Pseudo | None = None
-    split_seed: int = 0
-    """Seed of the split, where the manifest names none."""
-    seed: int = 0
-    """Seed of every augmentation draw; apart from the seed of training, so that several students
-    can see the same pixels."""
-    workers: Annotated[int, Field(ge=0)] = 0
-    memory_mb: Annotated[int, Field(ge=0)] = 512
-    """Decoded frames kept in memory per worker, so that later epochs need not decode again."""
-    allow_shared_groups: bool = False
-    """Accept a manifest in which one group stands in two splits. Its figures are then too good."""
-    max_bad_share: Share = 0.05
-    """Training stops when more than this share of the clips cannot be read."""
-
-    @model_validator(mode="after")
-    def _stride_belongs_to_dense(self) -> Data:
-        if (self.sampling == "dense") != (self.stride_s is not None):
-            raise ValueError("stride_s and sampling: dense go together; give both or neither")
-        return self
+from understudy.recipe.clips import Data
+from understudy.recipe.values import (
+    Count,
+    Method,
+    NotNegative,
+    Options,
+    Pixels,
+    Place,
+    Positive,
+    Section,
+    Seed,
+    Share,
+    Text,
+)
 
 
 class Start(Section):
     """What a student starts from in place of random weights. `start.json` lists every layer."""
 
-    run: str | None = None
+    run: Place | None = None
     """A trained run. Its layers are taken as they are; a lighter relative of C3D gets those of a
     trained C3D transplanted."""
-    checkpoint: str = "best"
-    vit: str | None = None
+    checkpoint: Place = "best"
+    vit: Place | None = None
     """For `rvit` and `rvit-image`: a vision transformer of timm, `hub:NAME` or the path of a
     safetensors file. Its width and patch size must be the student's."""
 
@@ -120,8 +45,8 @@ class Start(Section):
 class Model(Section):
     """Which architecture. `options` are the keyword arguments of `create_model`."""
 
-    name: str = "mobilevit-xxs"
-    options: dict[str, Any] = {}
+    name: Place = "mobilevit-xxs"
+    options: Options = Field(default={})
     start: Start | None = None
 
 
@@ -129,32 +54,32 @@ class Teacher(Section):
     """Who teaches: a CLIP-class model, or a run that was trained before."""
 
     kind: Literal["clip", "run"]
-    path: str | None = None
+    path: Place | None = None
     """kind run: the run directory."""
-    checkpoint: str = "best"
-    architecture: str = "ViT-B-32"
+    checkpoint: Place = "best"
+    architecture: Place = "ViT-B-32"
     """kind clip: an open_clip architecture, or the path of an open_clip model configuration."""
-    weights: str | None = "openai"
+    weights: Place | None = "openai"
     """kind clip: the open_clip tag of the weights. It also decides the activation and the pixel
     statistics that go with them. None for a tower of your own, which needs weights_file."""
-    weights_file: str | None = None
+    weights_file: Place | None = None
     """kind clip: a local copy of those weights, instead of the hub."""
     head: Literal["zero-shot", "probe", "none"] = "zero-shot"
     """Where the logits come from: text prompts of the class names, a linear probe fitted on the
     training embeddings, or nowhere (then only features can be taught)."""
-    prompts: tuple[str, ...] = (
+    prompts: tuple[Text, ...] = (
         "a photo of a person {}.",
         "a video frame of someone {}.",
         "a picture of the action {}.",
     )
-    class_texts: dict[str, str] = {}
+    class_texts: dict[Text, Text] = Field(default={})
     """What to write in a prompt in place of a class name; by default the name with spaces."""
-    size: Annotated[int, Field(ge=8)] | None = None
+    size: Pixels | None = None
     """Pixels a side that this teacher sees; by default those it was built for."""
     frames: Count | None = None
     """Frames of a clip that it sees. A run: by default those of its own training; CLIP: those of
     the student."""
-    sampling: Literal["uniform", "centre", "random_segment", "dense"] | None = None
+    sampling: Method | None = None
     """Which frames; by default as for `frames`."""
     stride_s: Positive | None = None
     """Seconds between two frames; for dense sampling."""
@@ -179,6 +104,9 @@ class Teacher(Section):
 class Distill(Section):
     """L = alpha * L_feature + beta * L_response + gamma * L_task."""
 
+    feature_loss: Literal["cosine", "mse"] = "cosine"
+    """Of unit embeddings. `cosine`: 2 - 2 cos. `mse`: the mean of the squared differences over the
+    E dimensions, (2 - 2 cos) / E, as is often published; alpha weighs E times less with it."""
     alpha: NotNegative = 1.0
     beta: NotNegative = 1.0
     gamma: NotNegative = 0.5
@@ -190,16 +118,22 @@ class Train(Section):
     batch_size: Count = 32
     lr: Positive = 3e-4
     min_lr: NotNegative = 1e-6
+    schedule: Literal["cosine", "step"] = "cosine"
+    """`cosine`: from `lr` to `min_lr`. `step`: times `step_factor` every `schedule_epochs`."""
+    schedule_epochs: Count | None = None
+    """How long the cosine takes, null: all epochs; or the epochs from one step to the next."""
+    step_factor: Annotated[Positive, Field(le=1)] | None = None
+    """For schedule step: what the learning rate is multiplied by."""
     warmup_epochs: NotNegative = 0
     weight_decay: NotNegative = 0.01
     backbone_lr: Share = 1.0
     """Learning rate of the backbone, as a share of `lr`: pretrained layers want a smaller one."""
-    max_grad_norm: Positive = 1.0
+    max_grad_norm: Positive | None = 1.0
     accumulate: Count = 1
     """Batches per optimiser step."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    label_smoothing: Annotated[NotNegative, Field(lt=1)] = 0.0
     imbalance: Literal["none", "class_weights", "balanced_sampling"] = "none"
-    seed: int = 0
+    seed: Seed = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     tf32: bool = False
@@ -221,6 +155,12 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _schedule_falls(self) -> Train:
+        step = self.schedule == "step"
+        if step != (self.step_factor is not None) or (step and self.schedule_epochs is None):
+            raise ValueError(
+                "schedule: step, schedule_epochs and step_factor go together; "
+                "a cosine has no step_factor"
+            )
         if self.min_lr > self.lr:
             raise ValueError(f"min_lr ({self.min_lr:g}) is above lr ({self.lr:g}); lower it too")
         if self.warmup_epochs >= self.epochs:
@@ -233,19 +173,19 @@ class Train(Section):
 class Eval(Section):
     split: Literal["train", "val", "test"] = "test"
     batch_size: Count = 32
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    resamples: Annotated[int, Field(ge=100)] = 2000
+    confidence: Annotated[Positive, Field(lt=1)] = 0.95
+    resamples: Annotated[Count, Field(ge=100)] = 2000
 
 
 class Recipe(Section):
     """One training run, whole. `name` names its directory under `runs/`."""
 
-    name: str
+    name: Text
     data: Data
     model: Model = Model()
     teacher: Teacher | None = None
     """The one teacher of the simple case."""
-    teachers: dict[str, Teacher] = {}
+    teachers: dict[str, Teacher] = Field(default={})
     """Several teachers by name; their losses add up."""
     distill: Distill = Distill()
     train: Train = Train()
@@ -256,6 +196,8 @@ class Recipe(Section):
     def _name_is_one_folder(cls, name: str) -> str:
         if not name.strip(". ") or "/" in name or "\\" in name:
             raise ValueError("a name is that of one folder; say where it lies with --out")
+        if not name.isprintable() or len(name.encode()) > 200:
+            raise ValueError("a name has 200 bytes at most, and no control characters")
         return name
 
     @property

@@ -59,7 +59,7 @@ class Run:
 
     @property
     def recipe(self) -> Recipe:
-        return load_recipe(self.path / "recipe.yaml")
+        return load_recipe(self.path / "recipe.yaml", of_run=True)
 
     @property
     def environment(self) -> dict[str, Any]:

@@ -18,7 +18,12 @@ from markupsafe import Markup, escape
 _INK, _MUTED, _RULE, _ACCENT = "#101011", "#707071", "#d0d0d1", "#a01011"
 _VARIABLES = {_INK: "--ink", _MUTED: "--muted", _RULE: "--rule", _ACCENT: "--accent"}
 
-_TITLES = {"task": "Task loss", "feature": "Feature loss", "response": "Response loss"}
+_TITLES = {
+    "task": "Task loss",
+    "feature": "Feature loss",
+    "cosine": "Cosine with the teacher",
+    "response": "Response loss",
+}
 
 
 def curves(history: Sequence[dict[str, Any]]) -> dict[str, Markup]:

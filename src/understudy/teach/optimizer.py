@@ -50,14 +50,20 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def learning_rate(step: int, total_steps: int, train: Train) -> float:
-    """Cosine from `lr` to `min_lr` over all optimiser steps, after a linear warm-up.
+    """After a linear warm-up: a cosine from `lr` to `min_lr`, or `lr` times a factor every so many
+    epochs and never below `min_lr`.
 
     A function of the step alone, so that there is no state to resume.
     """
     warmup = train.warmup_epochs / train.epochs * total_steps
     if step < warmup:
         return train.lr * (step + 1) / (warmup + 1)
-    share = min(1.0, (step - warmup) / max(1.0, total_steps - 1 - warmup))
+    if train.step_factor is not None:
+        assert train.schedule_epochs is not None
+        steps_taken = step * train.epochs // total_steps // train.schedule_epochs
+        return max(train.min_lr, train.lr * train.step_factor**steps_taken)
+    cosine_steps = (train.schedule_epochs or train.epochs) / train.epochs * total_steps
+    share = min(1.0, (step - warmup) / max(1.0, cosine_steps - 1 - warmup))
     return train.min_lr + (train.lr - train.min_lr) * 0.5 * (1 + math.cos(math.pi * share))
 
 

@@ -101,11 +101,11 @@ def default_reporter() -> Reporter:
 def describe(entry: dict[str, Any]) -> str:
     """One epoch of `history.json` in a line."""
     train, val = entry["train"], entry["val"]
-    # With several teachers each has parts of its own: feature_NAME, response_NAME.
+    # With several teachers each has parts of its own: feature_NAME, cosine_NAME, response_NAME.
     parts = [
         f"{name.replace('_', ' ')} {value:.3f}"
         for name, value in train.items()
-        if name.partition("_")[0] in ("feature", "response", "task")
+        if name.partition("_")[0] in ("feature", "cosine", "response", "task")
     ]
     best = " *" if entry["best"] else ""
     return (

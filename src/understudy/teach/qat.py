@@ -8,7 +8,6 @@ rounded in training is `fake_quantised.py`'s.
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 
@@ -54,5 +53,4 @@ def qat_recipe(run: Run, overrides: Sequence[str] = ()) -> Recipe:
         "train.patience": None,
         "train.checkpoint_every": None,
     }
-    settings = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
-    return load_recipe(run.path / "recipe.yaml", [*settings, *overrides])
+    return load_recipe(run.path / "recipe.yaml", overrides, changes=changes, of_run=True)

@@ -54,7 +54,8 @@ class Step:
         for parameter in self._parameters:
             if parameter.grad is not None:
                 parameter.grad.mul_(factor)
-        torch.nn.utils.clip_grad_norm_(self._parameters, self._max_norm)
+        if self._max_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._parameters, self._max_norm)
         self._device.scaler.step(self._optimizer)
         self._device.scaler.update()
         self._optimizer.zero_grad()

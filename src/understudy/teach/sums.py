@@ -15,7 +15,8 @@ from understudy.types import Batch, Output
 
 
 class EpochSums:
-    """Of every part of the loss and of right answers; a short last batch weighs what it should."""
+    """Of every part of the loss, of cosines and of right answers; a short last batch weighs what it
+    should."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -25,7 +26,8 @@ class EpochSums:
     def add(self, output: Output, losses: Losses, batch: Batch) -> None:
         """Add a batch: sums over its clips."""
         self._clips += len(batch)
-        for name, part in (losses.parts | {"loss": losses.total}).items():
+        parts = losses.parts | losses.cosines | {"loss": losses.total}
+        for name, part in parts.items():
             self._add(name, part.detach() * len(batch))
         self._add(SINGLE_LABEL.metric, SINGLE_LABEL.hits(output.logits, batch.target).sum())
 

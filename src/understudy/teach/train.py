@@ -17,6 +17,7 @@ was no number, which is looked at every `CHECKED_EVERY` steps.
 from __future__ import annotations
 
 import math
+import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -107,7 +108,8 @@ def _anchored(recipe: Recipe) -> Recipe:
     """The recipe with absolute paths, so that its run can be resumed from any folder."""
 
     def absolute(path: str | None) -> str | None:
-        return str(Path(path).resolve()) if path is not None and Path(path).exists() else path
+        # Unlike Path.exists, False for names that no file can have.
+        return str(Path(path).resolve()) if path is not None and os.path.exists(path) else path
 
     changes: dict[str, Any] = {
         "data": recipe.data.model_copy(update={"manifest": absolute(recipe.data.manifest)})
