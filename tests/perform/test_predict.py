@@ -228,7 +228,7 @@ def test_a_broken_model_is_no_prediction(tmp_path: Path):
             return Output(logits, logits)
 
     path = film(tmp_path / "a.mp4", [RED] * 8)
-    with pytest.raises(UserError, match="not a finite number"):
+    with pytest.raises(UserError, match=r"for \S+a\.mp4 is not a finite number"):
         list(predict(Broken(), [path]))
 
 

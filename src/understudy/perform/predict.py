@@ -166,11 +166,15 @@ def _recognise(classifier: Classifier, waiting: list[tuple[_File, Tensor]]) -> N
     lengths = torch.tensor([len(clip) for clip in clips])
     with torch.inference_mode():
         logits = classifier(frames, lengths).logits.cpu().double()
-    if not logits.isfinite().all():
+    usable = logits.isfinite().all(dim=1).tolist()
+    broken = {
+        str(file.path): None for (file, _), good in zip(waiting, usable, strict=True) if not good
+    }
+    if broken:
         raise UserError(
-            f"The model's output for {waiting[0][0].path} or a file after it is not a finite "
-            "number: its weights are damaged or its training diverged. Use another checkpoint, or "
-            "train again with a lower learning rate."
+            f"The model's output for {', '.join(broken)} is not a finite number: its weights are "
+            "damaged or its training diverged. Use another checkpoint, or train again with a lower "
+            "learning rate."
         )
     for (file, _), scores in zip(
         waiting, classifier.task.probabilities(logits).numpy(), strict=True
