@@ -217,7 +217,7 @@ def test_a_stream_says_what_it_is_and_what_it_took(job: Job) -> None:
     assert said.code == 0, said.err
     assert re.search(r'^"unknown" below 0\.\d+: of 20 validation clips, that keeps \d+', said.err)
     first, second, last = said.out.splitlines()
-    assert re.fullmatch(r" +0\.\d s  unknown  [01]\.\d\d  \d+\.\d ms", first), "half a clip"
+    assert re.fullmatch(r" +0\.\d s  warming up  [01]\.\d\d  \d+\.\d ms", first), "half a clip"
     assert re.fullmatch(r" +0\.\d s  amber  [01]\.\d\d  \d+\.\d ms", second)
     assert re.match(r"2 frames of 0\.8 s; a frame takes \d+\.\d ms \(median; 95% within ", last)
     said = job.said["stream json"]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from understudy.task import SINGLE_LABEL
 from understudy.types import Batch, Output, Record, Skipped, Unanswered, parameter_count
 
 
@@ -74,3 +75,12 @@ def test_a_record_cannot_change_after_it_was_checked():
     record = Record("a.mp4", "sit", "train", "ann")
     with pytest.raises(dataclasses.FrozenInstanceError):
         record.split = "test"  # pyright: ignore
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_is_no_finite_number_is_never_right(value: float, place: int):
+    logits = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
+    logits[0, place] = value
+    for target in (0, 1):
+        assert SINGLE_LABEL.hits(logits, torch.tensor([target, 1])).tolist() == [False, True]

@@ -40,8 +40,9 @@ class SingleLabel:
         return torch.softmax(logits, dim=-1)
 
     def hits(self, logits: Tensor, target: Tensor) -> Tensor:
-        """(B,) bool: whether the class with the highest logit is the target."""
-        return logits.argmax(-1) == target
+        """(B,) bool: whether the class with the highest logit is the target, the first of several
+        equals counting as the highest. Logits that are not all finite numbers are never right."""
+        return (logits.argmax(-1) == target) & logits.isfinite().all(-1)
 
     def score(self, validation: Mapping[str, Any]) -> tuple[float, float]:
         """What is higher for the better of two epochs: accuracy, of equals the lower loss."""

@@ -19,6 +19,16 @@ State = tuple[Tensor, ...]
 """What a stream remembers. Each tensor is at most 4-D: mobile GPU delegates corrupt deeper ones."""
 
 
+UNKNOWN, WARMING_UP = "unknown", "warming up"
+"""What a stream says in the place of a label: that no class is likely enough, and that the model
+has not seen enough yet. No class may be called so."""
+
+
+def is_reserved(label: str) -> bool:
+    """Whether a class of this name could be taken for what a stream says without one."""
+    return label.strip().casefold() in (UNKNOWN, WARMING_UP)
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One row of a manifest.

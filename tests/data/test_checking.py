@@ -124,3 +124,15 @@ def test_a_file_named_like_a_part_of_another_is_refused():
     ]
     with pytest.raises(UserError, match=r"more than once: a\.mp4"):
         check_manifest(Manifest.from_records(records, Path("/media")))
+
+
+@pytest.mark.parametrize("label", ["unknown", "Unknown", " UNKNOWN", "warming up"])
+def test_what_streams_say_without_a_label_is_no_class(label):
+    records = [
+        Record("a.mp4", "wave", "train", "a"),
+        Record("b.mp4", (label, "wave"), "train", "b"),
+    ]
+    with pytest.raises(UserError, match=r"called '.*', which is reserved.*Rename the label"):
+        check_manifest(Manifest.from_records(records, Path()))
+    records[1] = Record("b.mp4", f"{label} person", "train", "b")
+    check_manifest(Manifest.from_records(records, Path()))

@@ -8,7 +8,7 @@ import torch
 
 from understudy.data import loader as loader_module
 from understudy.data import reader as reader_module
-from understudy.data.loader import EpochBatches, clip_seconds, collate, make_loader
+from understudy.data.loader import EpochBatches, clip_fps, clip_seconds, collate, make_loader
 from understudy.data.manifest import Manifest
 from understudy.recipe import Augment, Data
 from understudy.types import Batch, Record
@@ -226,6 +226,7 @@ def test_median_seconds_ignore_what_cannot_be_read(manifest):
     (manifest.root / "1.mp4").write_bytes(b"")
     assert clip_seconds(manifest, [0, 1, 2]) == pytest.approx(16 / 25)
     assert clip_seconds(manifest, [1]) == 0.0
+    assert (clip_fps(manifest, [0, 1, 2]), clip_fps(manifest, [1])) == (25, 0)
 
 
 def test_nothing_collates_to_an_empty_batch():

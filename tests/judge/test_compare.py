@@ -94,3 +94,10 @@ def test_different_clips_classes_labels_and_groups_are_refused():
         compare_predictions(a, replace(b, target=(b.target + 1) % 3))
     with pytest.raises(UserError, match=r"0\.mp4 has label and group"):
         compare_predictions(a, replace(b, group=["someone"] * 8))
+
+
+def test_a_clip_without_a_finite_answer_is_wrong_whoever_counts():
+    broken = make(A, target=torch.zeros(8, dtype=torch.int64))
+    broken.logits[:] = float("nan")
+    assert not broken.correct.any()
+    assert broken.broken == broken.id

@@ -77,6 +77,13 @@ def test_nothing_is_certain_enough_for_a_threshold_of_one():
     assert chosen.kept_correct == 1
 
 
+def test_what_is_no_number_sets_no_threshold_and_is_named():
+    broken = random_predictions(20, 0)
+    broken.logits[3, 1] = float("nan")
+    with pytest.raises(UserError, match=r"number for 1 of 20 clips, the first .* 3\."):
+        choose_threshold(broken)
+
+
 def test_clips_that_are_all_wrong_set_nothing():
     wrong = predictions(torch.eye(3), torch.tensor([1, 2, 0]))
     with pytest.raises(UserError, match=r"None of 3 validation clips.*--unknown 0\.5"):

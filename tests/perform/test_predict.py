@@ -17,6 +17,7 @@ from made_runs import make_run
 from understudy.data.loader import make_loader
 from understudy.errors import UserError
 from understudy.perform.predict import FilePrediction, lines, predict
+from understudy.perform.predict_command import predict_files
 from understudy.perform.windows import Segment, merge_windows, window_bounds
 from understudy.run import Run
 from understudy.task import SINGLE_LABEL
@@ -228,8 +229,31 @@ def test_a_broken_model_is_no_prediction(tmp_path: Path):
             return Output(logits, logits)
 
     path = film(tmp_path / "a.mp4", [RED] * 8)
-    with pytest.raises(UserError, match="not a finite number"):
+    with pytest.raises(UserError, match=r"for \S+a\.mp4 is not a finite number"):
         list(predict(Broken(), [path]))
+
+
+def test_a_file_with_too_few_frames_a_second_or_too_short_is_told(tmp_path: Path):
+    class Taught(Redness):
+        """At 8 frames a second, on clips of 2 seconds."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.sampling = Sampling(size=16, frames=4, clip_seconds=2.0, step_s=0.125)
+
+    sparse = film(tmp_path / "a.mp4", [RED] * 5, fps=2)
+    short = film(tmp_path / "b.mp4", [RED] * 5, fps=10)
+    right = film(tmp_path / "c.mp4", [RED] * 20, fps=10)
+    found = list(predict(Taught(), [sparse, short, right]))
+    assert [len(one.warnings) for one in found] == [1, 1, 0]
+    assert (
+        found[0].warnings[0].startswith("it has only 2 frames a second, and the model was taught")
+    )
+    assert "lasts 0.5 s, less than half of a clip" in found[1].warnings[0]
+    shown: list[str] = []
+    predict_files(Taught(), [sparse], as_json=True, show=shown.append, note=shown.append)
+    assert shown[0].startswith(f"WARNING: {sparse}: it has only 2 frames")
+    assert json.loads(shown[1])["warnings"] == list(found[0].warnings)
 
 
 def test_lines_and_json():

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.perform.smoothing import UNKNOWN, Labels, Latencies, MovingAverage
+from understudy.perform.smoothing import Labels, Latencies, MovingAverage
+from understudy.types import UNKNOWN, WARMING_UP
 
 CLASSES = ("a", "b", "c")
 
@@ -78,7 +79,21 @@ def test_unknown_tells_what_it_would_have_been():
     assert (change.label, change.best, change.probability) == (UNKNOWN, "b", 0.45)
     change, _ = Labels(CLASSES, 0.0).add(1.0, np.array([0.1, 0.1, 0.8]), known=False)
     assert change is not None
-    assert (change.label, change.best) == (UNKNOWN, "c")
+    assert (change.label, change.best) == (WARMING_UP, "c"), "not rejected: not judged yet"
+
+
+def test_a_class_of_an_older_model_is_told_from_what_streams_say():
+    labels = Labels(("Unknown", "warming up", "c"), 0.5)
+    said = [
+        labels.add(0.0, np.array([0.9, 0.05, 0.05]))[0],
+        labels.add(1.0, np.array([0.4, 0.3, 0.3]))[0],
+        labels.add(2.0, np.array([0.1, 0.8, 0.1]))[0],
+        labels.add(3.0, np.array([0.9, 0.1, 0.0]), known=False)[0],
+    ]
+    assert [change.label for change in said if change] == [
+        "class Unknown", UNKNOWN, "class warming up", WARMING_UP,
+    ]  # fmt: skip
+    assert [change.best for change in said if change][:2] == ["Unknown"] * 2
 
 
 def test_a_probability_on_the_threshold_is_known():

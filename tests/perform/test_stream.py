@@ -22,12 +22,13 @@ from understudy.data.transforms import prepare
 from understudy.errors import UserError
 from understudy.perform.camera import Camera
 from understudy.perform.newest import LostError
+from understudy.perform.pace import Slow
 from understudy.perform.predict import predict
 from understudy.perform.smoothing import Change, Stretch
 from understudy.perform.sources import FileSource, TimedFrame
 from understudy.perform.stream import Stream, StreamModel, Summary
 from understudy.perform.stream_command import Options, explain, recognise_stream
-from understudy.run import PICTURE_STEP_S, Run
+from understudy.run import PICTURE_STEP_S, Run, write_json
 from understudy.types import Output
 
 
@@ -40,13 +41,14 @@ class Frames:
         generator = torch.Generator().manual_seed(0)
         shape = (count, 3, 32, 32)
         self.pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-        self.step_s, self.fresh, self.live, self.dropped = step_s, fresh, live, 3 * live
+        self.times_s = [number * step_s for number in range(count)]
+        self.fresh, self.live, self.dropped = fresh, live, 3 * live
         self.wait_s = 0.0
 
     def __iter__(self) -> Iterator[TimedFrame]:
         for number, pixels in enumerate(self.pixels):
             time.sleep(self.wait_s)
-            yield TimedFrame(number * self.step_s, pixels, number in self.fresh)
+            yield TimedFrame(self.times_s[number], pixels, number in self.fresh)
 
     def close(self) -> None:
         pass
@@ -92,6 +94,9 @@ def test_the_pace_is_that_of_training(make_run, tmp_path):
     assert step("segment", clip_seconds=1.8, sampling="random_segment") == pytest.approx(0.45)
     assert step("dense", clip_seconds=1.8, sampling="dense", stride_s=0.1) == 0.1
     assert step("centre", clip_seconds=1.8, sampling="centre") is None
+    centre = Run(tmp_path / "centre" / "run")
+    write_json(centre.path / "data.json", centre.data | {"clip_fps": 25.0})
+    assert centre.classifier().sampling.step_s == 1 / 25, "of a camera of 60 not every frame"
     assert step("pictures", clip_seconds=0.0) == PICTURE_STEP_S
     assert step("pseudo-clips", clip_seconds=0.0, pseudo={}) == 0.25, "four in a second"
 
@@ -120,7 +125,7 @@ def test_changes_and_stretches_agree(make_run):
     assert [(c.time_s, c.label) for c in changes] == [(s.start_s, s.label) for s in stretches]
     assert all(one.end_s == other.start_s for one, other in itertools.pairwise(stretches))
     assert stretches[-1].end_s == 79 * 0.25
-    assert {"unknown"} < {change.label for change in changes}
+    assert {"unknown", "warming up"} < {change.label for change in changes}
     order = [type(event) for event in events]
     assert order == [Change, *[Stretch, Change] * (len(changes) - 1), Stretch]
     assert stream.finish() is None
@@ -130,9 +135,9 @@ def test_nothing_is_named_before_half_a_clip_was_seen(make_run):
     model = StreamModel(make_run().classifier())
     events = list(Stream(model, Frames(12, 0.25, fresh=(0, 8)), smoothing_s=0))
     changes = [event for event in events if isinstance(event, Change)]
-    unknown = [change.time_s for change in changes if change.label == "unknown"]
-    assert unknown == [0.0, 2.0], "and again after a camera came back"
-    known = [change.time_s for change in changes if change.label != "unknown"]
+    warming = [change.time_s for change in changes if change.label == "warming up"]
+    assert warming == [0.0, 2.0], "and again after a camera came back"
+    known = [change.time_s for change in changes if change.label != "warming up"]
     assert known[0] == 0.5, "the third of four frames"
     assert min(time_s for time_s in known if time_s > 2) == 2.5
 
@@ -173,6 +178,55 @@ def test_the_summary_counts_and_times(make_run):
     said = stream.summary()
     assert said.real_time_factor is not None
     assert said.real_time_factor == pytest.approx(2.25 / stream.latencies.total_s), "no waiting"
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "live", "slow"),
+    [
+        (0.25, False, False),
+        (0.26, True, False),
+        (0.1, False, False),
+        (1.0, False, True),
+        (1.0, True, True),
+        (0.4, False, True),
+    ],
+)
+def test_too_few_frames_a_second_are_told_before_anything_is_named(
+    make_run, interval_s: float, live: bool, slow: bool
+):
+    """Training took 4 frames a second."""
+    source = Frames(20, interval_s)
+    source.live = live
+    stream = Stream(StreamModel(make_run().classifier()), source, smoothing_s=0)
+    events = list(stream)
+    told = [event for event in events if isinstance(event, Slow)]
+    said = stream.summary()
+    assert said.taught_frames_per_second == 4
+    assert said.frames_per_second == pytest.approx(1 / interval_s)
+    assert (len(told), said.slow_seconds > 0) == (slow, slow)
+    if slow:
+        assert told[0].frames_per_second == pytest.approx(1 / interval_s)
+        assert "too few frames a second" in explain(said)
+    if interval_s == 1.0:
+        named = [e for e in events if isinstance(e, Change) and e.label != "warming up"]
+        assert events.index(told[0]) < events.index(named[0])
+
+
+def test_a_source_that_becomes_slow_is_told_too(make_run):
+    source = Frames(40, 0.25)
+    source.times_s = [*(0.25 * n for n in range(20)), *(5 + 1.0 * n for n in range(20))]
+    stream = Stream(StreamModel(make_run().classifier()), source)
+    told = [event for event in stream if isinstance(event, Slow)]
+    assert len(told) == 1
+    assert 4 < told[0].time_s < 8, "within a clip"
+    assert 15 < stream.summary().slow_seconds < 21
+
+
+@pytest.mark.parametrize("data", [{"clip_seconds": 0.0}, {"sampling": "centre"}])
+def test_where_no_pace_was_taught_none_is_too_slow(make_run, data):
+    stream = Stream(StreamModel(make_run(**data).classifier()), Frames(9, 5.0))
+    assert not [event for event in stream if isinstance(event, Slow)]
+    assert stream.summary().taught_frames_per_second is None
 
 
 def test_a_summary_in_words():
@@ -222,6 +276,30 @@ def test_json_is_what_the_stream_gives(make_run, film):
     assert entries[-1]["event"] == "summary"
     assert entries[-1]["frames"] == 20
     assert all(entry["latency_median_ms"] > 0 for entry in entries if entry["event"] == "change")
+
+
+def test_a_video_of_one_frame_a_second_is_called_too_slow(make_run, film):
+    """Training took 4 a second."""
+    said: list[str] = []
+    noted = command(make_run(), film("slow.mp4", 20, fps=1), show=said.append)
+    entries = [json.loads(line) for line in said]
+    assert [entry["event"] for entry in entries[:2]] == ["change", "slow"]
+    assert entries[0]["label"] == "warming up"
+    assert entries[1]["taught_frames_per_second"] == 4
+    assert entries[1]["frames_per_second"] == pytest.approx(1)
+    assert entries[-1]["slow_seconds"] > 15
+    (warning,) = noted
+    assert warning.startswith("WARNING: only 1 frames a second, and the model was taught at 4")
+
+
+def test_a_video_too_short_for_any_label_says_so(make_run, film):
+    said: list[str] = []
+    noted = command(make_run(), film("short.mp4", 10), show=said.append)
+    assert {json.loads(line).get("label") for line in said} == {"warming up", None}
+    assert noted == [
+        "The stream ended after 2 frames, and nothing was named: the model says no label before it "
+        "has seen 3."
+    ]
 
 
 def test_an_interrupted_stream_ends_with_its_stretch_and_summary(make_run, film):

@@ -120,6 +120,32 @@ def test_another_best_class_fails_however_small_the_values() -> None:
     assert not report["passed"]
 
 
+@pytest.mark.parametrize("broken", ["the run", "the export", "both"])
+def test_outputs_that_are_no_numbers_never_agree_and_are_counted(broken: str) -> None:
+    def silent(frames: Tensor, lengths: Tensor) -> Output:
+        # All NaN: the first class would be "the best", which it is of the reference too.
+        output = shifted(lambda values: values.sort(descending=True).values)(frames, lengths)
+        return output._replace(logits=output.logits * float("nan"))
+
+    first = shifted(lambda values: values.sort(descending=True).values)
+    run = first if broken == "the export" else silent
+    export = first if broken == "the run" else silent
+    report = compare(run, export, probes())
+    assert (report["top1_agreement"], report["passed"]) == (0, False)
+    expected = {"the run": (0, 17), "the export": (17, 0), "both": (17, 17)}[broken]
+    assert (report["broken"], report["broken_reference"]) == expected
+    named = "17 clips by the run and for 17 clips by the export" if broken == "both" else broken
+    assert f"no finite number for {named if broken == 'both' else '17 clips by ' + broken}" in (
+        explain(report)
+    )
+
+
+def test_a_stream_that_breaks_off_in_nan_says_for_how_many_frames() -> None:
+    report = compare_streams(Counting(), Counting(drift=float("nan")), stream())
+    assert (report["broken"], report["broken_reference"]) == (report["frames"], 0)
+    assert report["top1_agreement"] == 0
+
+
 def test_a_picture_needs_no_probes_of_length() -> None:
     names = [probe.name for probe in awkward_probes(1, SIZE)]
     assert names == ["noise", "noise, batch of 3", "black"]

@@ -429,3 +429,13 @@ def test_numbers_have_three_figures_and_a_unit() -> None:
     assert written == ["999", "951 k", "1.00 M", "2.30 M", "27.7 M", "87.8 M", "151 M"]
     assert plain(sides.file_size(9_310_000)) == "9.31 MB"
     assert [duration(s) for s in (41.7, 185, 7800)] == ["42 s", "3 min 5 s", "2 h 10 min"]
+
+
+def test_answers_that_are_no_numbers_are_told_and_not_shown_as_mistakes(new_run: NewRun) -> None:
+    run = new_run("evaluate")
+    predictions = read_predictions(run.predictions_path)
+    predictions.logits[2] = float("nan")
+    predictions.write(run.predictions_path)
+    gallery = make_gallery(run, run.data)
+    assert any("not a finite number for 1 of 8 clips" in note for note in gallery.notes)
+    assert (gallery.mistakes, gallery.right, gallery.mistakes_total) == ([], [], 0)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from understudy.errors import UserError
 from understudy.recipe import dump_recipe
 from understudy.run import Run, open_run
 from understudy.teach import store as store_module
@@ -331,3 +332,17 @@ def test_a_store_that_cannot_be_written_says_what_to_do(clips, teacher_run, tmp_
         (tmp_path / "runs" / "teacher-store").write_text("a file in the way", encoding="utf-8")
     with pytest.raises(loop.UserError, match=r"store of teachers' outputs .*teacher\.store=false"):
         train(taught(clips, teacher_run, train={"epochs": 1}), tmp_path / "runs" / "run")
+
+
+@pytest.mark.parametrize("part", ["logits", "embedding"])
+def test_what_is_no_number_is_never_kept(tmp_path, part):
+    """The next student would be taught by it, and told to lower its learning rate."""
+    store = Store(tmp_path, {"teacher": "ViT-B-32"})
+    said = outputs(0)
+    getattr(said, part)[1, 2] = float("nan")
+    store.add(list("abc"), None, said)
+    with pytest.raises(
+        UserError, match="What ViT-B-32 says is not a finite number for 1 of 3 clips"
+    ):
+        store.flush()
+    assert not list(tmp_path.glob("*"))

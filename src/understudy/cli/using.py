@@ -38,7 +38,7 @@ def predict(
             "RUN --camera 0"
         )
     classifier = load(source, device=device, threads=threads, checkpoint=checkpoint)
-    predict_files(classifier, files, as_json=as_json, show=print_)
+    predict_files(classifier, files, as_json=as_json, show=print_, note=say)
 
 
 @using_app.command()

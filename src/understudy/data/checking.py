@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from understudy.data.columns import distinct, pc
 from understudy.errors import UserError, nearest
+from understudy.types import UNKNOWN, WARMING_UP, is_reserved
 
 if TYPE_CHECKING:
     from understudy.data.manifest import Manifest
@@ -26,9 +27,9 @@ def check_manifest(
 ) -> None:
     """Refuse a manifest that would give wrong or flattering figures.
 
-    Refused: no rows, one class only, an empty label or path, an unknown split, the same clip twice,
-    a group in two splits (unless `allow_shared_groups`); with `files`, media that are missing.
-    Raises UserError.
+    Refused: no rows, one class only, an empty label or path, a reserved label, an unknown split,
+    the same clip twice, a group in two splits (unless `allow_shared_groups`); with `files`, media
+    that are missing. Raises UserError.
     """
     check_rows(manifest)
     check_splits(manifest, allow_shared_groups)
@@ -50,6 +51,7 @@ def check_rows(manifest: Manifest) -> None:
     if not len(manifest):
         raise UserError("The manifest has no rows.")
     _check_each(manifest)
+    _check_reserved(manifest)
     _check_twice(manifest)
     if len(manifest.classes) == 1:
         (label,) = manifest.classes
@@ -95,6 +97,15 @@ def _check_each(manifest: Manifest) -> None:
     raise UserError(
         f"Row {number} ({row.path}) ends at {row.end_s} s, before it starts at {row.start_s} s."
     )
+
+
+def _check_reserved(manifest: Manifest) -> None:
+    for label in filter(is_reserved, manifest.classes):
+        raise UserError(
+            f"A class is called {label!r}, which is reserved: streams say {UNKNOWN!r} where no "
+            f"class is likely enough, and {WARMING_UP!r} before they have seen enough. Rename the "
+            "label, for a folder of classes its sub-folder: to none_of_these, for example."
+        )
 
 
 def _check_twice(manifest: Manifest) -> None:

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from understudy.data.decode import DecodeError, read_timeline
 from understudy.data.manifest import Manifest
 from understudy.data.reader import FileReader, Reader, draws_pixels, sampling_of
+from understudy.data.sampling import Timeline
 from understudy.data.transforms import generator_of
 from understudy.recipe import Data
 from understudy.types import Batch, Output, Sampling, Skipped, Unanswered
@@ -266,16 +267,24 @@ def clip_seconds(manifest: Manifest, rows: Sequence[int]) -> float:
     Of more than 64 clips, 64 spread over them are looked at. Clips that cannot be read do not count
     here; the loader lists them.
     """
+    seconds = [timeline.end_s - timeline.start_s for timeline in _some_timelines(manifest, rows)]
+    return statistics.median(seconds) if seconds else 0.0
+
+
+def clip_fps(manifest: Manifest, rows: Sequence[int]) -> float:
+    """Their median number of frames a second, of as many of them; 0 for pictures."""
+    rates = [timeline.fps for timeline in _some_timelines(manifest, rows)]
+    return statistics.median(rates) if rates else 0.0
+
+
+def _some_timelines(manifest: Manifest, rows: Sequence[int]) -> Iterator[Timeline]:
     spread = np.linspace(0, len(rows) - 1, min(len(rows), MOST_TIMED)).round().astype(int)
-    seconds = []
     for row in (rows[place] for place in spread.tolist()):
         record = manifest.records[row]
         try:
-            timeline = read_timeline(manifest.path_of(row), record.start_s, record.end_s)
+            yield read_timeline(manifest.path_of(row), record.start_s, record.end_s)
         except DecodeError:
             continue
-        seconds.append(timeline.end_s - timeline.start_s)
-    return statistics.median(seconds) if seconds else 0.0
 
 
 def _balancing_weights(manifest: Manifest, rows: Sequence[int]) -> Tensor:

@@ -13,6 +13,7 @@ from understudy.data.manifest import Manifest
 from understudy.errors import UserError, nearest
 from understudy.judge.predictions import Predictions, some_of
 from understudy.recipe import Data
+from understudy.task import SINGLE_LABEL, Task
 from understudy.types import Batch, Classifier, Output, Sampling, Skipped
 
 Recognise = Callable[[Tensor, Tensor], Output]
@@ -34,7 +35,9 @@ def predict_split(
     labels that the model does not know.
     """
     loader = split_loader(manifest, split, classifier.sampling, data=data, batch_size=batch_size)
-    return predict_loader(classifier, loader, manifest, split, classes=classifier.classes)
+    return predict_loader(
+        classifier, loader, manifest, split, classes=classifier.classes, task=classifier.task
+    )
 
 
 def split_loader(
@@ -59,11 +62,12 @@ def predict_loader(
     split: str,
     *,
     classes: tuple[str, ...] | None = None,
+    task: Task = SINGLE_LABEL,
 ) -> Predictions:
     """Ask a model about the batches of a split; as `predict_each`. Raises UserError for labels of
     the split that the model does not know."""
     refuse_labels(manifest, manifest.rows(split), classes or manifest.classes)
-    return predict_each({"": recognise}, loader, manifest, split, classes=classes)[""]
+    return predict_each({"": recognise}, loader, manifest, split, classes=classes, task=task)[""]
 
 
 def predict_each(
@@ -73,6 +77,7 @@ def predict_each(
     split: str,
     *,
     classes: tuple[str, ...] | None = None,
+    task: Task = SINGLE_LABEL,
 ) -> dict[str, Predictions]:
     """Ask several models about the batches of a split, each clip being read once for all.
 
@@ -107,6 +112,7 @@ def predict_each(
             classes=classes,
             split=split,
             skipped=tuple(skipped),
+            task=task,
         )
         for name, said in logits.items()
     }

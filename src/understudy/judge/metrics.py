@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.special import softmax
 
 from understudy.errors import UserError
 from understudy.judge.predictions import Predictions, some_of
@@ -144,13 +143,13 @@ class _Sums:
 def _sums_per_clip(predictions: Predictions) -> sparse.csr_array:
     """(N, 3K + 18) what every clip adds: targets, predicted, hits (K each), clips, correct,
     in the best five, and confidence minus correctness in each calibration bin."""
-    logits = predictions.logits.numpy().astype(float)
+    logits = predictions.logits.numpy()
     target = predictions.target.numpy()
     n, k = logits.shape
     ranked = np.argsort(-logits, axis=1, kind="stable")
     predicted, correct = ranked[:, 0], ranked[:, 0] == target
     in_top5 = (ranked[:, :5] == target[:, None]).any(axis=1)
-    confidence, bins = _confidence(logits)
+    confidence, bins = _confidence(predictions)
 
     def one_hot(column: np.ndarray, value: np.ndarray, width: int) -> sparse.csr_array:
         return sparse.csr_array((value.astype(float), (np.arange(n), column)), shape=(n, width))
@@ -189,16 +188,16 @@ def _chance_of_miscalibration(predictions: Predictions, confidence_level: float)
     p (1 - p), and its size half-normal."""
     from scipy.stats import norm
 
-    probabilities, bins = _confidence(predictions.logits.numpy())
+    probabilities, bins = _confidence(predictions)
     variance = np.bincount(bins, probabilities * (1 - probabilities), CALIBRATION_BINS)
     mean = np.sqrt(variance * 2 / np.pi).sum()
     deviation = np.sqrt((variance * (1 - 2 / np.pi)).sum())
     return float(mean + norm.ppf((1 + confidence_level) / 2) * deviation) / len(predictions)
 
 
-def _confidence(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _confidence(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
     """(N,) highest probability, and the calibration bin ((b / 15, (b + 1) / 15]) it lies in."""
-    confidence = softmax(logits.astype(float), axis=1).max(axis=1)
+    confidence = predictions.probabilities.max(axis=1)
     bins = np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1
     return confidence, np.clip(bins, 0, CALIBRATION_BINS - 1)
 
@@ -230,11 +229,11 @@ def refuse_unusable(predictions: Predictions) -> None:
         bad = predictions.skipped
         why = f" None of {len(bad)} could be read, {bad[0].path}: {bad[0].reason}." if bad else ""
         raise UserError(f"The split {predictions.split!r} has no clip to evaluate.{why}")
-    broken = np.flatnonzero(~np.isfinite(predictions.logits.numpy()).all(axis=1))
-    if len(broken):
+    broken = predictions.broken
+    if broken:
         raise UserError(
             f"The model's output is not a finite number for {len(broken)} of {len(predictions)} "
-            f"clips, the first of them {predictions.id[broken[0]]}. Its weights are damaged or "
+            f"clips, the first of them {broken[0]}. Its weights are damaged or "
             "its training diverged: evaluate an earlier checkpoint, or train again with a lower "
             "learning rate."
         )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from understudy.errors import UserError
 from understudy.run import write_bytes
+from understudy.task import SINGLE_LABEL, Task, task_named
 from understudy.types import Skipped
 
 _COLUMNS = ("record", "id", "path", "group", "target", "logits")
@@ -24,7 +25,8 @@ class Predictions:
 
     record: rows of the manifest. id, path, group: as the manifest has them; an id names one clip
     in every manifest that holds it. target: (N,) int64, index into `classes`. logits: (N, K)
-    float32. skipped: clips of the split that could not be read.
+    float32. skipped: clips of the split that could not be read. task: of the model, which says what
+    its logits mean.
     """
 
     record: list[int]
@@ -36,6 +38,7 @@ class Predictions:
     classes: tuple[str, ...]
     split: str
     skipped: tuple[Skipped, ...] = ()
+    task: Task = SINGLE_LABEL
 
     def __post_init__(self) -> None:
         columns = (self.record, self.id, self.path, self.group, self.target)
@@ -48,12 +51,22 @@ class Predictions:
 
     @property
     def correct(self) -> np.ndarray:
-        """(N,) bool: whether the class with the highest logit is the target; the first one of
-        several equals counts as the highest."""
-        return self.logits.numpy().argmax(axis=1) == self.target.numpy()
+        """(N,) bool: whether the model was right, as its task has it."""
+        return self.task.hits(self.logits, self.target).numpy()
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """(N, K) float64."""
+        return self.task.probabilities(self.logits.double()).numpy()
+
+    @property
+    def broken(self) -> list[str]:
+        """Ids of the clips for which a logit is not a finite number."""
+        rows = (~self.logits.isfinite().all(dim=1)).nonzero().flatten()
+        return [self.id[row] for row in rows.tolist()]
 
     def write(self, path: Path) -> None:
-        """Write Parquet; classes, split and skipped go into the schema's metadata."""
+        """Write Parquet; classes, split, skipped and task go into the schema's metadata."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -74,6 +87,7 @@ class Predictions:
             "classes": json.dumps(self.classes),
             "split": self.split,
             "skipped": json.dumps([tuple(skipped) for skipped in self.skipped]),
+            "task": self.task.name,
         }
         buffer = io.BytesIO()
         pq.write_table(table.replace_schema_metadata(notes), buffer)
@@ -112,6 +126,7 @@ def read_predictions(path: str | Path) -> Predictions:
         classes=classes,
         split=notes[b"split"].decode(),
         skipped=tuple(Skipped(*entry) for entry in json.loads(notes[b"skipped"])),
+        task=task_named(notes.get(b"task", SINGLE_LABEL.name.encode()).decode()),
     )
 
 

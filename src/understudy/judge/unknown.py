@@ -19,6 +19,7 @@ import numpy as np
 
 from understudy.errors import UserError
 from understudy.judge.collect import predict_split
+from understudy.judge.metrics import refuse_unusable
 from understudy.judge.predictions import Predictions
 from understudy.judge.statistics import wilson
 from understudy.run import RunClassifier, write_json
@@ -54,9 +55,10 @@ class Threshold:
 def choose_threshold(predictions: Predictions, keep: float = KEEP) -> Threshold:
     """The highest threshold in [0, 1) that keeps a share of `keep` of the correct clips.
 
-    Raises UserError when no clip was recognised correctly.
+    Raises UserError when no clip was recognised correctly, and when an output is no finite number.
     """
-    probability = predictions.logits.double().softmax(dim=1).amax(dim=1).numpy()
+    refuse_unusable(predictions)
+    probability = predictions.probabilities.max(axis=1)
     correct = predictions.correct
     right = np.sort(probability[correct])
     if not len(right):

@@ -23,6 +23,7 @@ from understudy.data.sampling import Timeline, sample_times
 from understudy.data.sources.folder import is_frame_folder
 from understudy.data.transforms import prepare
 from understudy.errors import UserError
+from understudy.perform.pace import SLACK, taught_rate
 from understudy.perform.windows import Segment, merge_windows, segment_of, window_bounds
 from understudy.run import PICTURE_WINDOW_S
 from understudy.types import Classifier, Sampling
@@ -33,13 +34,15 @@ class FilePrediction:
     """What was recognised in one file; `dataclasses.asdict` makes it ready for JSON.
 
     kind: video, picture or frames, or "unreadable": `error` then says why, and there are no
-    segments.
+    segments. warnings: sentences on why the answers may be wrong, as those of too few frames a
+    second.
     """
 
     path: str
     kind: str
     segments: tuple[Segment, ...] = ()
     error: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def predict(
@@ -95,6 +98,7 @@ class _File:
     duration_s: float = 0.0
     scores: list[np.ndarray] = field(default_factory=list)
     error: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def _files(paths: Iterable[str | Path], *, takes_clips: bool) -> Iterator[_File]:
@@ -126,6 +130,7 @@ def _clips(file: _File, look: Sampling, at_once: int) -> Iterator[Tensor]:
         return
     info = probe(file.path)
     file.kind, file.duration_s = info.kind, info.duration_s
+    file.warnings = tuple(_warnings(info, look))
     times_s = [
         sample_times(look.method, look.frames, timeline, stride_s=look.stride_s)
         for timeline in _timelines(info, look.clip_seconds or PICTURE_WINDOW_S)
@@ -139,6 +144,24 @@ def _clips(file: _File, look: Sampling, at_once: int) -> Iterator[Tensor]:
             return
         place = {time_s: number for number, time_s in enumerate(wanted)}
         yield from (frames[[place[time_s] for time_s in window]] for window in windows)
+
+
+def _warnings(info: MediaInfo, look: Sampling) -> Iterator[str]:
+    """What a file has less of than the clips of training: frames a second, seconds."""
+    taught = taught_rate(look)
+    if info.kind == "picture" or taught is None:
+        return
+    if info.fps * SLACK < taught:
+        yield (
+            f"it has only {info.fps:.2g} frames a second, and the model was taught at "
+            f"{taught:.2g}: it sees actions faster than any that it learned from, and its labels "
+            "are not to be trusted"
+        )
+    if info.duration_s < look.clip_seconds / 2:
+        yield (
+            f"it lasts {info.duration_s:.2g} s, less than half of a clip of training "
+            f"({look.clip_seconds:.2g} s): it can hardly hold a whole action"
+        )
 
 
 def _timelines(info: MediaInfo, window_s: float) -> list[Timeline]:
@@ -166,11 +189,15 @@ def _recognise(classifier: Classifier, waiting: list[tuple[_File, Tensor]]) -> N
     lengths = torch.tensor([len(clip) for clip in clips])
     with torch.inference_mode():
         logits = classifier(frames, lengths).logits.cpu().double()
-    if not logits.isfinite().all():
+    usable = logits.isfinite().all(dim=1).tolist()
+    broken = {
+        str(file.path): None for (file, _), good in zip(waiting, usable, strict=True) if not good
+    }
+    if broken:
         raise UserError(
-            f"The model's output for {waiting[0][0].path} or a file after it is not a finite "
-            "number: its weights are damaged or its training diverged. Use another checkpoint, or "
-            "train again with a lower learning rate."
+            f"The model's output for {', '.join(broken)} is not a finite number: its weights are "
+            "damaged or its training diverged. Use another checkpoint, or train again with a lower "
+            "learning rate."
         )
     for (file, _), scores in zip(
         waiting, classifier.task.probabilities(logits).numpy(), strict=True
@@ -186,4 +213,4 @@ def _result(file: _File, classes: tuple[str, ...]) -> FilePrediction:
         segments: tuple[Segment, ...] = (segment_of(file.scores[0], classes, None, None),)
     else:
         segments = merge_windows(np.stack(file.scores), file.duration_s, classes)
-    return FilePrediction(str(file.path), file.kind, segments)
+    return FilePrediction(str(file.path), file.kind, segments, warnings=file.warnings)

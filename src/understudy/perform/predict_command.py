@@ -20,15 +20,19 @@ def predict_files(
     *,
     as_json: bool,
     show: Callable[[str], None],
+    note: Callable[[str], None],
 ) -> None:
     """Recognise files, and show a line for each segment, or a line of JSON for each file.
 
+    note: takes a sentence that is no result, as a warning is.
     Raises UserError naming all that could not be read, once the others are shown.
     """
     failed: list[str] = []
     for prediction in predict(classifier, files):
         if prediction.error is not None:
             failed.append(f"  {prediction.path}: {prediction.error}")
+        for warning in prediction.warnings:
+            note(f"WARNING: {prediction.path}: {warning}.")
         if as_json:
             show(json.dumps(dataclasses.asdict(prediction)))
         elif prediction.error is None:

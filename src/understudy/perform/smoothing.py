@@ -2,8 +2,8 @@
 
 The probabilities of all classes are averaged exponentially: after `time_constant_s` seconds, what
 was before weighs 1/e, however far apart frames are. The label is the class with the highest average
-if that reaches the threshold, else "unknown". There is no hysteresis: the label printed is always
-what these two numbers say.
+if that reaches the threshold, else "unknown"; until enough was seen it is "warming up". There is
+no hysteresis: the label printed is always what these two numbers say.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-UNKNOWN = "unknown"
+from understudy.types import UNKNOWN, WARMING_UP, is_reserved
 
 
 class MovingAverage:
@@ -44,8 +44,8 @@ class MovingAverage:
 class Change:
     """From `time_s` on there is another label.
 
-    best, probability: the class with the highest average and that average, also where the label is
-    "unknown".
+    label: a class, or "unknown" or "warming up". best, probability: the class with the highest
+    average and that average, whatever the label is.
     """
 
     time_s: float
@@ -69,6 +69,8 @@ class Labels:
 
     def __init__(self, classes: tuple[str, ...], threshold: float) -> None:
         self.classes, self.threshold = classes, threshold
+        # Models of before these words were reserved may have such a class.
+        self._labels = [f"class {one}" if is_reserved(one) else one for one in classes]
         self._change: Change | None = None
         self._sum, self._frames = 0.0, 0
 
@@ -77,11 +79,12 @@ class Labels:
     ) -> tuple[Change | None, Stretch | None]:
         """A frame's averaged probabilities (K,): the change, if it is one, and what it ends.
 
-        known: whether a label may be said at all.
+        known: whether enough was seen for any label.
         """
         number = int(average.argmax())
         best, probability = self.classes[number], float(average[number])
-        label = best if known and probability >= self.threshold else UNKNOWN
+        label = self._labels[number] if probability >= self.threshold else UNKNOWN
+        label = label if known else WARMING_UP
         change = ended = None
         if self._change is None or label != self._change.label:
             ended = self.end(time_s)

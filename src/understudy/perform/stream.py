@@ -23,6 +23,7 @@ from torch import Tensor
 
 from understudy.data.transforms import prepare
 from understudy.errors import UserError
+from understudy.perform.pace import Pace, Slow
 from understudy.perform.restarts import OverlappingRestarts
 from understudy.perform.smoothing import Change, Labels, Latencies, MovingAverage, Stretch
 from understudy.perform.sources import Source
@@ -60,8 +61,12 @@ class StreamModel:
 
         That is more than half of a clip of training, or all that the model ever looks at.
         """
-        looks_at = min(self.clip_frames, self.classifier.stream_frames or self.clip_frames)
-        return self._seen > looks_at / 2
+        return self._seen > self.frames_before_labels
+
+    @property
+    def frames_before_labels(self) -> int:
+        """Frames after which `has_context` is still false."""
+        return min(self.clip_frames, self.classifier.stream_frames or self.clip_frames) // 2
 
     def probabilities(self, pixels: Tensor) -> np.ndarray:
         """Read the next frame, (3, H, W) uint8 of any size: probabilities (K,) float64.
@@ -87,6 +92,8 @@ class Summary:
 
     seconds: of the stream, from its first to its last frame. frames: that the model saw. dropped:
     frames of a camera that were due while the model was busy. damaged: that a camera sent broken.
+    frames_per_second: that the model saw. taught_frames_per_second: of its training, None where it
+    was taught no pace. slow_seconds: for so long frames came less often than that.
     latency: of a frame, from its decoded pixels to its label. real_time_factor: seconds of stream
     per second of work; decoding included for a file, waiting excluded for a camera. None where no
     time passed.
@@ -99,16 +106,20 @@ class Summary:
     latency_median_ms: float
     latency_p95_ms: float
     real_time_factor: float | None
+    frames_per_second: float | None = None
+    taught_frames_per_second: float | None = None
+    slow_seconds: float = 0.0
 
 
 class Stream:
     """One stream, recognised while it is iterated over.
 
     Yields a Change when the label becomes another one and, before it, the Stretch that it ends;
-    the last Stretch where the stream ends by itself. `finish` gives it where it does not.
-    threshold: a lower probability makes the label "unknown", and so does every one until the model
-    has its context. smoothing_s: the time constant of the average over time; 0: none; None: one
-    step between frames.
+    the last Stretch where the stream ends by itself. `finish` gives it where it does not. Yields a
+    Slow, once, when frames come less often than the model was taught at.
+    threshold: a lower probability makes the label "unknown". Until the model has its context, the
+    label is "warming up". smoothing_s: the time constant of the average over time; 0: none; None:
+    one step between frames.
     """
 
     def __init__(
@@ -124,10 +135,14 @@ class Stream:
         self._average = MovingAverage(
             (model.step_s or PICTURE_STEP_S) if smoothing_s is None else smoothing_s
         )
+        # Cameras stumble when they start; the times of a file are what they are.
+        self.pace = Pace(
+            model.classifier.sampling, max(2, model.clip_frames // 2) if source.live else 2
+        )
         self.latencies = Latencies()
         self._last_s = self._spent_s = 0.0
 
-    def __iter__(self) -> Iterator[Change | Stretch]:
+    def __iter__(self) -> Iterator[Change | Stretch | Slow]:
         begun = time.perf_counter()
         for time_s, pixels, fresh in self._source:
             arrived = time.perf_counter()
@@ -140,6 +155,9 @@ class Stream:
             now = time.perf_counter()
             self.latencies.add(now - arrived)
             self._last_s, self._spent_s = time_s, now - begun
+            slow = self.pace.add(time_s, fresh=fresh)
+            if slow is not None:
+                yield slow
             if ended is not None:
                 yield ended
             if change is not None:
@@ -155,6 +173,7 @@ class Stream:
     def summary(self) -> Summary:
         """What was read so far."""
         spent_s = self.latencies.total_s if self._source.live else self._spent_s
+        intervals = self.latencies.count - 1
         return Summary(
             seconds=self._last_s,
             frames=self.latencies.count,
@@ -163,4 +182,7 @@ class Stream:
             latency_median_ms=self.latencies.quantile_ms(0.5),
             latency_p95_ms=self.latencies.quantile_ms(0.95),
             real_time_factor=self._last_s / spent_s if self._last_s and spent_s else None,
+            frames_per_second=intervals / self._last_s if self._last_s else None,
+            taught_frames_per_second=self.pace.taught,
+            slow_seconds=self.pace.slow_seconds,
         )

@@ -16,12 +16,13 @@ from understudy.errors import UserError
 from understudy.perform.camera import find_camera, list_cameras
 from understudy.perform.loading import load
 from understudy.perform.newest import LostError
+from understudy.perform.pace import Slow
 from understudy.perform.smoothing import Change
 from understudy.perform.sources import CameraSource, FileSource, Source
 from understudy.perform.stream import Stream, StreamModel, Summary
 from understudy.run import RunClassifier
 from understudy.run.classifier import checked_threshold
-from understudy.types import Classifier
+from understudy.types import Classifier, is_reserved
 
 RECONNECT_S = 10.0
 """Default time for which a lost camera is tried again, in seconds."""
@@ -70,6 +71,11 @@ def recognise_stream(
     camera = find_camera(options.camera) if options.camera is not None else None
     if file is not None:
         _refuse_unreadable(file)
+    for name in filter(is_reserved, classifier.classes):
+        note(
+            f'The model has a class called "{name}", a word that streams keep for themselves: here '
+            f'that class is "class {name}".'
+        )
     threshold = options.unknown if options.unknown is not None else _threshold(classifier, note)
     source: Source
     if camera is not None:
@@ -81,6 +87,8 @@ def recognise_stream(
     stream = Stream(model, source, threshold=threshold, smoothing_s=options.smoothing_s)
     try:
         for event in stream:
+            if isinstance(event, Slow):
+                note(too_slow(event, source.dropped))
             _show_event(event, stream, as_json, show)
     except DecodeError as error:
         raise UserError(f"{error.path} could not be read to its end: {error.reason}") from error
@@ -88,7 +96,7 @@ def recognise_stream(
         raise UserError(f"Camera {options.camera}: {error}.{_which_cameras()}") from error
     finally:
         source.close()
-        _show_end(stream, as_json, show)
+        _show_end(stream, model, as_json, show, note)
 
 
 def _check(options: Options, file: Path | None) -> None:
@@ -130,10 +138,30 @@ def _show_event(event: Any, stream: Stream, as_json: bool, show: Say) -> None:
         show(f"{event.time_s:7.1f} s  {event.label}  {event.probability:.2f}  {latency_ms:.1f} ms")
 
 
-def _show_end(stream: Stream, as_json: bool, show: Say) -> None:
+def too_slow(slow: Slow, dropped: int) -> str:
+    """What it means that frames come less often than in training, and what to do."""
+    way = (
+        f"The model is too slow for it: {dropped} frames were dropped. Use a faster one, an "
+        "export, or another --device."
+        if dropped
+        else "Give a video or a camera with more frames a second."
+    )
+    return (
+        f"WARNING: only {slow.frames_per_second:.2g} frames a second, and the model was taught at "
+        f"{slow.taught_frames_per_second:.2g}: it sees actions faster than any that it learned "
+        f"from, and its labels are not to be trusted. {way}"
+    )
+
+
+def _show_end(stream: Stream, model: StreamModel, as_json: bool, show: Say, note: Say) -> None:
     last, summary = stream.finish(), stream.summary()
     if not summary.frames:
         return
+    if summary.frames <= model.frames_before_labels:
+        note(
+            f"The stream ended after {summary.frames} frames, and nothing was named: the model "
+            f"says no label before it has seen {model.frames_before_labels + 1}."
+        )
     if not as_json:
         show(explain(summary))
         return
@@ -151,6 +179,12 @@ def explain(summary: Summary) -> str:
         f"{summary.frames} frames of {summary.seconds:.1f} s{lost}; a frame takes "
         f"{summary.latency_median_ms:.1f} ms (median; 95% within {summary.latency_p95_ms:.1f} ms)"
         + (f"; {pace:.1f} times real time" if pace is not None else "")
+        + (
+            f"; too few frames a second ({summary.frames_per_second:.2g}, taught at "
+            f"{summary.taught_frames_per_second:.2g}) for {summary.slow_seconds:.1f} s"
+            if summary.slow_seconds
+            else ""
+        )
     )
 
 

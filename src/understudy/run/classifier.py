@@ -118,14 +118,15 @@ def _step_seconds(run: Run) -> float | None:
     """Seconds from one frame of a stream to the next: those between the frames of training.
 
     That is the median clip's length over the number of frames, or the stride of dense sampling.
-    None where training took neighbouring frames (first, centre). PICTURE_STEP_S for pictures; where
+    Where training took neighbouring frames (first, centre), those of its clips; None where their
+    rate was not written down, as older runs did. PICTURE_STEP_S for pictures; where
     training made pseudo-clips of them, these are spread over the window of `predict`.
     """
     data, clip_seconds = run.recipe.data, run.data["clip_seconds"]
     if clip_seconds == 0:
         return PICTURE_STEP_S if data.pseudo is None else PICTURE_WINDOW_S / data.frames
     if data.sampling in ("first", "centre"):
-        return None
+        return 1 / run.data["clip_fps"] if run.data.get("clip_fps") else None
     return data.stride_s or clip_seconds / data.frames
 
 

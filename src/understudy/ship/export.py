@@ -119,7 +119,13 @@ def export_run(
                 auto.quantise(run, draft, ask=int8, manifest=manifest, checkpoint=checkpoint)
                 if Artifact(draft).contract["precision"] != format_.PRECISION:
                     # Not a condition: what INT8 may lose was decided on accuracy.
-                    parity["shipped"] = check_parity(model, draft, clips, frames)
+                    shipped = parity["shipped"] = check_parity(model, draft, clips, frames)
+                    if any(part["broken"] for part in (shipped, shipped.get("stream", shipped))):
+                        raise ArtifactError(
+                            f"The quantised {format_.TITLE} export of {run.path} gives outputs "
+                            f"that are no numbers: {explain(shipped)}. Nothing was written to "
+                            f"{target}. Export it without --int8, or with another scheme."
+                        )
             write_json(draft / "parity.json", parity)
             progress(f"{format_.TITLE}: timing")
             bench_run(

@@ -33,7 +33,7 @@ def compare(
 
     The comparison is passed if no difference of logits or embeddings exceeds `tolerance` and the
     best class is the same for every clip; classes that the reference itself has within `tolerance`
-    of each other count as the same.
+    of each other count as the same, and outputs that are no finite numbers never do.
     """
     assert probes, "a comparison on nothing would always be passed"
     rows = []
@@ -78,14 +78,22 @@ def explain(report: dict[str, Any]) -> str:
         f"{report['embedding_difference']:.2g}, allowed {report['tolerance']:.2g}; same "
         f"best class for {report['top1_agreement']:.1%} of {report['clips']} clips"
     )
+    text += _broken(report, "clips")
     stream = report.get("stream")
     if stream is None:
         return text
     return (
         f"{text}; over a stream of {stream['frames']} frames largest "
         f"{stream['logits_difference']:.2g}, at its end {stream['last_logits_difference']:.2g}, "
-        f"same best class for {stream['top1_agreement']:.1%}"
+        f"same best class for {stream['top1_agreement']:.1%}{_broken(stream, 'frames')}"
     )
+
+
+def _broken(report: dict[str, Any], what: str) -> str:
+    """Whose output is no finite number, and for how many; nothing where all are."""
+    sides = {"the run": report.get("broken_reference"), "the export": report.get("broken")}
+    named = [f"{count} {what} by {side}" for side, count in sides.items() if count]
+    return f"; no finite number for {' and for '.join(named)}" if named else ""
 
 
 def _row(name: str, expected: Output, given: Output, tolerance: float) -> dict[str, Any]:
@@ -93,12 +101,16 @@ def _row(name: str, expected: Output, given: Output, tolerance: float) -> dict[s
     best = expected.logits.max(dim=1).values
     chosen = expected.logits.gather(1, given.logits.argmax(dim=1, keepdim=True)).squeeze(1)
     each = _differences(expected.logits, given.logits)
+    usable, usable_reference = (_finite(one) for one in (given, expected))
+    same = (best - chosen <= tolerance * _scale(expected.logits)) & usable & usable_reference
     return {
         "probe": name,
         "clips": len(best),
         "logits_difference": float(each.max()),
         "embedding_difference": float(_differences(expected.embedding, given.embedding).max()),
-        "same_top1": int((best - chosen <= tolerance * _scale(expected.logits)).sum()),
+        "same_top1": int(same.sum()),
+        "broken": int((~usable).sum()),
+        "broken_reference": int((~usable_reference).sum()),
         "each": each,
     }
 
@@ -118,7 +130,14 @@ def _summary(rows: Sequence[dict[str, Any]], tolerance: float) -> dict[str, Any]
         "embedding_difference": embedding,
         "clips": clips,
         "top1_agreement": same / clips,
+        "broken": sum(row["broken"] for row in rows),
+        "broken_reference": sum(row["broken_reference"] for row in rows),
     }
+
+
+def _finite(output: Output) -> Tensor:
+    """(B,) bool: whether all of a clip's logits and embedding are finite numbers."""
+    return output.logits.isfinite().all(dim=1) & output.embedding.isfinite().all(dim=1)
 
 
 def _differences(expected: Tensor, given: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from understudy.data.loader import ClipDataset
 from understudy.data.manifest import Manifest, labels_of
 from understudy.data.reader import FileReader, sampling_of
 from understudy.errors import UserError
+from understudy.judge.metrics import refuse_unusable
 from understudy.judge.predictions import Predictions, read_predictions
 from understudy.run import Run
 from understudy.types import Skipped
@@ -76,8 +77,10 @@ def make_gallery(run: Run, data: dict[str, Any]) -> Gallery:
     if run.predictions_path.is_file():
         try:
             predictions = read_predictions(run.predictions_path)
+            refuse_unusable(predictions)
         except UserError as error:
             gallery.notes.append(str(error))
+            predictions = None
     if predictions is not None:
         gallery.mistakes_total = int((~predictions.correct).sum())
     try:
@@ -120,8 +123,7 @@ def _show_answers(
             "those of its own manifest."
         )
         return
-    probabilities = predictions.logits.softmax(dim=1)
-    confidence, chosen = probabilities.max(dim=1)
+    confidence, chosen = torch.from_numpy(predictions.probabilities).max(dim=1)
     order = torch.argsort(confidence, descending=True, stable=True).tolist()
     correct = predictions.correct
     surest: dict[int, int] = {}

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from understudy.data.loader import clip_seconds
+from understudy.data.loader import clip_fps, clip_seconds
 from understudy.errors import UserError
 from understudy.run import Run, read_json, save_weights, write_json
 from understudy.teach.resume import Progress, save_state
@@ -26,6 +26,7 @@ def describe_data(setup: Setup) -> dict[str, Any]:
         "counts": manifest.counts(),
         "groups": manifest.group_counts(),
         "clip_seconds": clip_seconds(manifest, manifest.rows("train")),
+        "clip_fps": clip_fps(manifest, manifest.rows("train")),
         "model_options": setup.facts.model_options,
         "skipped": setup.skipped.describe(),
     }

@@ -21,6 +21,7 @@ from understudy.errors import UserError
 from understudy.run import write_bytes
 from understudy.teach.processes import Processes
 from understudy.teach.skipped import SkippedClips
+from understudy.teach.store import refuse_broken
 from understudy.teach.targets import Targets
 from understudy.teach.teachers import Fitting
 from understudy.teach.teachers.clip import probe_head
@@ -62,8 +63,10 @@ def fit_probe(
 
     def fit() -> nn.Linear:
         in_order = [row for row, _ in pairs]
+        embeddings = torch.stack([embedding for _, embedding in pairs])
+        refuse_broken(targets.teacher.facts["name"], embeddings)
         fitting = Fitting(
-            torch.stack([embedding for _, embedding in pairs]),
+            embeddings,
             torch.from_numpy(manifest.targets(in_order)),
             manifest.groups(in_order),
         )

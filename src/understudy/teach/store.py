@@ -91,19 +91,19 @@ class Store:
             self.flush()
 
     def flush(self) -> None:
-        """Write all that waits. Raises UserError where the folder cannot be written."""
+        """Write all that waits. Raises UserError where the folder cannot be written, and for
+        outputs that are no finite numbers: nothing of those that wait is kept then."""
         self._written_s = time.monotonic()
         if not self._waiting:
             return
         ids = np.frombuffer(b"".join(one for some, _ in self._waiting for one in some), np.uint8)
         outputs = [output for _, output in self._waiting]
-        content = save(
-            {
-                "ids": torch.from_numpy(ids.reshape(-1, 16).copy()),
-                "logits": torch.cat([one.logits.float() for one in outputs]).cpu(),
-                "embedding": torch.cat([one.embedding.float() for one in outputs]).cpu(),
-            }
-        )
+        tensors = {
+            part: torch.cat([getattr(one, part).float() for one in outputs]).cpu()
+            for part in ("logits", "embedding")
+        }
+        refuse_broken(self.what.get("teacher", "the teacher"), *tensors.values())
+        content = save({"ids": torch.from_numpy(ids.reshape(-1, 16).copy())} | tensors)
         name = hashlib.blake2b(content, digest_size=16).hexdigest()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -178,6 +178,17 @@ class Store:
                 self._opened.popitem(last=False)
         self._opened.move_to_end(name)
         return self._opened[name]
+
+
+def refuse_broken(teacher: str, *outputs: Tensor) -> None:
+    """Raises UserError where a teacher says of a clip what is no finite number; each (N, D)."""
+    usable = torch.stack([output.isfinite().all(dim=1) for output in outputs]).all(dim=0)
+    if not usable.all():
+        raise UserError(
+            f"What {teacher} says is not a finite number for {int((~usable).sum())} of "
+            f"{len(usable)} clips, and nobody could learn from it. Its weights are damaged, or "
+            "train.precision is too small for it."
+        )
 
 
 def output_id(clip: str, view: int | None) -> bytes:

@@ -11,7 +11,7 @@ from understudy.errors import UserError
 from understudy.judge.statistics import wilson
 from understudy.task import SINGLE_LABEL
 from understudy.teach.setup import Setup
-from understudy.types import Batch, Output
+from understudy.types import Batch, Output, Skipped
 
 
 @torch.no_grad()
@@ -23,7 +23,13 @@ def validate(setup: Setup) -> dict[str, Any]:
         with setup.device.autocast():
             return setup.learner(batch)
 
-    return _measure(setup, setup.loaders.val, recognise)
+    return _measure(
+        setup,
+        setup.loaders.val,
+        recognise,
+        "The student's output",
+        "Lower train.lr, lengthen train.warmup_epochs, or use train.precision=fp32.",
+    )
 
 
 def judge_teachers(setup: Setup) -> dict[str, dict[str, Any]]:
@@ -34,7 +40,13 @@ def judge_teachers(setup: Setup) -> dict[str, dict[str, Any]]:
         val = None
         if targets.teacher.facts["head"] != "none":
             assert setup.loaders.for_teachers is not None
-            scores = _measure(setup, setup.loaders.for_teachers, targets.answer)
+            scores = _measure(
+                setup,
+                setup.loaders.for_teachers,
+                targets.answer,
+                f"What the teacher {name} says",
+                "Its weights are damaged, or train.precision is too small for it.",
+            )
             targets.flush()
             correct, n = round(scores["top1"] * scores["n"]), scores["n"]
             low, high = wilson(correct, n)
@@ -44,12 +56,20 @@ def judge_teachers(setup: Setup) -> dict[str, dict[str, Any]]:
 
 
 def _measure(
-    setup: Setup, loader: Iterable[Batch], recognise: Callable[[Batch], Output]
+    setup: Setup,
+    loader: Iterable[Batch],
+    recognise: Callable[[Batch], Output],
+    what: str,
+    advice: str,
 ) -> dict[str, Any]:
-    """Over the clips of all processes, each of which takes its own part of them."""
+    """Over the clips of all processes, each of which takes its own part of them.
+
+    what, advice: begin and end the message where an output is no finite number.
+    """
     device = setup.device
     sums = torch.zeros(3, dtype=device.sum_type, device=device.torch)
-    skipped = []
+    skipped: list[Skipped] = []
+    finite, rows = [], []
     for batch in loader:
         skipped += batch.skipped
         if len(batch) == 0:
@@ -59,8 +79,17 @@ def _measure(
         sums[0] += SINGLE_LABEL.loss(logits, moved.target).detach() * len(moved)
         sums[1] += SINGLE_LABEL.hits(logits, moved.target).sum()
         sums[2] += len(moved)
+        finite.append(logits.isfinite().all(dim=1))  # looked at later: a GPU is not waited for here
+        rows.append(batch.index)
     setup.skipped.add(setup.processes.gather(skipped))
+    broken = torch.cat(rows)[~torch.cat(finite).cpu()].tolist() if rows else []
+    broken = setup.processes.gather(broken)
     loss, correct, n = setup.processes.add_up(sums).tolist()
     if not n:
         raise UserError("No validation clip could be read, so there is nothing to choose by.")
+    if broken:
+        raise UserError(
+            f"{what} is not a finite number for {len(broken)} of {int(n)} validation clips, the "
+            f"first of them {setup.manifest.id_of(min(broken))}. {advice}"
+        )
     return {"loss": loss / n, "top1": correct / n, "n": int(n)}
