@@ -338,6 +338,7 @@ def change_table(source: Path, target: Path, change: Callable[[Row, int], Row | 
 def workshop(job: Job) -> Path:
     """The same folder, with everything in it that can be wrong."""
     folder, clips = job.folder, job.folder / "clips.csv"
+    (folder / "only" / "runs" / "precious").mkdir(parents=True)
     (folder / "broken.mp4").write_bytes(b"not a video at all" * 50)
     (folder / "nothing.mp4").write_bytes(b"")
     song(folder / "song.mp4")
@@ -557,7 +558,8 @@ MISTAKES = [
     ("bench runs/nowhere", "runs/nowhere is nothing that can be timed"),
     ("report runs/nowhere", "There is no run at runs/nowhere"),
     ("report runs/average --out notes.txt/page.html", "notes.txt/page.html cannot be written"),
-    ("demo --out clips", "clips holds something else than an earlier demo.*amber.*--out"),
+    ("demo --out clips", "clips is not empty .*amber.*--out"),
+    ("demo --out only", r"only is not empty \(runs\).*--out"),
     ("demo --out notes.txt", "notes.txt is a file. Choose a folder with --out"),
     ("trian average.yaml", r"No such command 'trian'\. Did you mean 'train'\?"),
     ("evaluate runs/average --chekpoint best", "No such option: --chekpoint .*--checkpoint"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 
 import pyarrow.parquet as pq
@@ -9,6 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from faults import fill_the_disk
 from understudy.data.fingerprint import fingerprint, fingerprints
 from understudy.data.manifest import Manifest
 from understudy.errors import UserError
@@ -23,6 +25,7 @@ from understudy.run import (
     read_json,
     save_weights,
     write_bytes,
+    write_files,
     write_json,
 )
 from understudy.types import Record
@@ -72,12 +75,69 @@ def test_nobodys_run_is_overwritten(tmp_path):
     assert "--out" in str(caught.value)
 
 
-@pytest.mark.parametrize("place", ["file", "file/run", "file/deep/run"])
-def test_a_folder_that_cannot_be_written_is_found_out_at_once(tmp_path, place):
+@pytest.mark.parametrize(
+    "place", ["file", "file/run", "file/deep/run", "x" * 300, "loop/run", "nowhere", "line\nbreak"]
+)
+@pytest.mark.parametrize("make", [create_run, lambda *given: new_run(*given).__enter__()])
+def test_a_folder_that_cannot_be_written_is_found_out_at_once(tmp_path, place, make):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match=r"cannot be written: .*--out"):
-        create_run(tmp_path / place, RECIPE)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "nowhere").symlink_to("gone")
+    with pytest.raises(UserError, match=r"(cannot be written: |no file can name).*--out"):
+        make(tmp_path / place, RECIPE)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"file", "loop", "nowhere"}
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_link_to_a_folder_is_that_folder(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with pytest.raises(KeyboardInterrupt), new_run(tmp_path / "link", RECIPE):
+        raise KeyboardInterrupt
+    assert {entry.name for entry in tmp_path.iterdir()} == {"real", "link"}
+    with new_run(tmp_path / "link", RECIPE) as run:
+        assert (tmp_path / "real" / "recipe.yaml").is_file()
+    (run.path / "recipe.yaml").unlink()
+    with pytest.raises(UserError, match=r"link is not empty \(checkpoints, resume\)"):
+        create_run(tmp_path / "link", RECIPE)
+
+
+def test_what_a_killed_process_left_half_written_goes_with_the_next_file(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path; from understudy.run import files\n"
+        "os.replace = lambda *_: (print('half', flush=True), sys.stdin.read())\n"
+        f"files.write_bytes(Path({str(tmp_path / 'a.bin')!r}), b'half')"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "half\n"
+        [half] = tmp_path.iterdir()
+        os.utime(half, (1, 1))
+        (tmp_path / "theirs.partial").touch()
+        write_bytes(tmp_path / "b.bin", b"whole")
+        assert half.exists(), "its writer lives"
+        writer.kill()
+        writer.wait()
+        write_bytes(tmp_path / "b.bin", b"whole")
+        assert {file.name for file in tmp_path.iterdir()} == {"b.bin", "theirs.partial"}
+    finally:
+        writer.kill()
+        writer.communicate()
+
+
+def test_files_that_belong_together_change_together(tmp_path, monkeypatch):
+    one, two = tmp_path / "predictions.parquet", tmp_path / "metrics.json"
+    write_files({one: b"old", two: b"old"})
+    with monkeypatch.context() as patch:
+        fill_the_disk(patch, after=1)
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            write_files({one: b"new", two: b"new"})
+    assert caught.value.filename == str(two)
+    assert (one.read_bytes(), two.read_bytes()) == (b"old", b"old")
+    assert {file.name for file in tmp_path.iterdir()} == {one.name, two.name}
 
 
 def test_a_run_that_fails_takes_nothing_of_others_along(tmp_path):
@@ -89,14 +149,27 @@ def test_a_run_that_fails_takes_nothing_of_others_along(tmp_path):
         after(run)
         raise BrokenError
 
+    def replace(file):
+        mine = file.with_name("mine")
+        mine.write_text("keep me")
+        mine.replace(file)
+
+    def track(folder, *others):
+        deep = folder / "tensorboard" / "1700000000.1"
+        deep.mkdir(parents=True)
+        for name in ("events.out.tfevents.1.host.2", "hparams.yml", *others):
+            (deep / name).touch()
+
     def fail_in(place, *, after=lambda run: None):
         with pytest.raises(BrokenError), new_run(place, RECIPE) as run:
             fail(run, after)
 
     fail_in(tmp_path / "new")
     assert not (tmp_path / "new").exists()
+    fail_in(tmp_path / "deep" / "in" / "folders")
+    assert not (tmp_path / "deep").exists()
     # The first checkpoint was written, and then the disk was full.
-    fail_in(tmp_path / "full", after=lambda run: run.checkpoint_path("best").write_bytes(b"best"))
+    fail_in(tmp_path / "full", after=lambda run: write_bytes(run.checkpoint_path("best"), b"best"))
     assert not (tmp_path / "full").exists()
     (tmp_path / "empty").mkdir()
     fail_in(tmp_path / "empty")
@@ -104,6 +177,19 @@ def test_a_run_that_fails_takes_nothing_of_others_along(tmp_path):
     # What somebody put there meanwhile stays, and so does the folder.
     fail_in(tmp_path / "kept", after=lambda run: (run.path / "notes.txt").write_text("keep me"))
     assert [entry.name for entry in (tmp_path / "kept").iterdir()] == ["notes.txt"]
+    # Also under a name that training uses: beside what was made, or in its place.
+    for name in ("start.json", "data.json"):
+        place = tmp_path / f"kept {name}"
+        fail_in(place, after=lambda run, name=name: replace(run.path / name))
+        assert [entry.name for entry in place.iterdir()] == [name]
+        assert (place / name).read_text() == "keep me"
+    # A tracker's files go, and whatever else lies in its folder stays.
+    fail_in(tmp_path / "tracked", after=lambda run: track(run.path))
+    assert not (tmp_path / "tracked").exists()
+    fail_in(tmp_path / "noted", after=lambda run: track(run.path, "notes.txt"))
+    assert [file.name for file in (tmp_path / "noted").rglob("*") if file.is_file()] == [
+        "notes.txt"
+    ]
     # And a run in which something was learned.
     fail_in(tmp_path / "learned", after=lambda run: write_json(run.path / "history.json", [{}]))
     assert open_run(tmp_path / "learned").history == [{}]

@@ -2,28 +2,28 @@
 
 from understudy.run.classifier import PICTURE_STEP_S, PICTURE_WINDOW_S, RunClassifier
 from understudy.run.directory import (
+    TRACKED,
     Run,
     create_run,
-    discard_run,
     new_run,
     open_run,
     read_manifest_file,
     write_manifest_file,
 )
 from understudy.run.environment import describe_environment
-from understudy.run.files import read_json, write_bytes, write_json, write_text
+from understudy.run.files import read_json, write_bytes, write_files, write_json, write_text
 from understudy.run.lock import writing
 from understudy.run.weights import contiguous_state, load_weights, save_weights
 
 __all__ = [
     "PICTURE_STEP_S",
     "PICTURE_WINDOW_S",
+    "TRACKED",
     "Run",
     "RunClassifier",
     "contiguous_state",
     "create_run",
     "describe_environment",
-    "discard_run",
     "load_weights",
     "new_run",
     "open_run",
@@ -31,6 +31,7 @@ __all__ = [
     "read_manifest_file",
     "save_weights",
     "write_bytes",
+    "write_files",
     "write_json",
     "write_manifest_file",
     "write_text",

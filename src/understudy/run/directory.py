@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from understudy.data.manifest import Manifest
 from understudy.errors import UserError, nearest
 from understudy.recipe import Recipe, dump_recipe, load_recipe
-from understudy.run.files import read_json, write_bytes, write_text
+from understudy.run.files import noting_files, read_json, remove_made, write_bytes, write_text
 from understudy.run.lock import LOCK_FILES, writing
 from understudy.run.weights import load_weights
 from understudy.types import Recognizer
@@ -35,16 +36,10 @@ from understudy.types import Recognizer
 if TYPE_CHECKING:
     from understudy.run.classifier import RunClassifier
 
-_MADE = (
-    "recipe.yaml",
-    "environment.json",
-    "data.json",
-    "manifest.parquet",
-    "teacher.json",
-    "start.json",
-)
-"""Files that training writes before its first epoch."""
 _FOLDERS = ("checkpoints", "resume")
+TRACKED = "tensorboard"
+"""The folder of its tracker, which writes files of its own into it."""
+_TRACKED = ("events.out.tfevents.*", "hparams.yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,28 +184,27 @@ def new_run(path: Path, recipe: Recipe) -> Iterator[Run]:
     Raises UserError when a run is there already, when the folder holds anything else, when it
     cannot be written, or when another process is writing it.
     """
-    was_there = path.exists()
-    if (path / LOCK_FILES[0]).exists():
+    with _unwritable(path):
+        is_held = (path / LOCK_FILES[0]).exists()
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    if is_held:
         with writing(path):  # told who holds it, if anybody does
             pass
     _refuse_others(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    try:
-        with writing(path):
-            run = create_run(path, recipe)
+        with _unwritable(path):
+            path.mkdir(parents=True, exist_ok=True)
+        with writing(path), noting_files() as made:
             try:
-                yield run
+                yield create_run(path, recipe)
             except BaseException:
                 if not (path / "history.json").exists():
-                    discard_run(run)
+                    _discard(path, made)
                 raise
     finally:
-        if not was_there:
-            with contextlib.suppress(OSError):  # somebody keeps files of their own there
-                path.rmdir()
+        for folder in missing:  # the innermost first; not where anything is in it
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def create_run(path: Path, recipe: Recipe) -> Run:
@@ -220,25 +214,30 @@ def create_run(path: Path, recipe: Recipe) -> Run:
     cannot be written.
     """
     _refuse_others(path)
-    try:
+    with _unwritable(path):
         for folder in _FOLDERS:
             (path / folder).mkdir(parents=True, exist_ok=True)
         write_text(path / "recipe.yaml", dump_recipe(recipe))
-    except OSError as error:
-        raise _unwritable(path, error) from error
     return Run(path)
 
 
 def _refuse_others(path: Path) -> None:
-    """Raises UserError where anything is that a new run would write into."""
-    if (path / "recipe.yaml").exists():
+    """Raises UserError where anything is that a new run would write into, and for a name
+    that cannot be written down."""
+    if {unicodedata.category(letter) for letter in str(path)} & {"Cc", "Cs"}:
+        raise UserError(
+            f"{str(path)!r} holds characters that no command and no file can name. Choose another "
+            "with --out."
+        )
+    with _unwritable(path):
+        is_run = (path / "recipe.yaml").exists()
+        entries = path.iterdir() if path.is_dir() else ()
+        others = sorted(entry.name for entry in entries if entry.name not in LOCK_FILES)
+    if is_run:
         raise UserError(
             f"There is a run in {path} already. Continue it with: understudy train --resume "
             f"{shlex.quote(str(path))}\nOr name another with --out, or delete that folder."
         )
-    if not path.is_dir():
-        return
-    others = sorted(entry.name for entry in path.iterdir() if entry.name not in LOCK_FILES)
     if others:
         raise UserError(
             f"{path} is not empty ({', '.join(others[:3])}) and no run. Nothing in it is touched; "
@@ -246,23 +245,28 @@ def _refuse_others(path: Path) -> None:
         )
 
 
-def _unwritable(path: Path, error: OSError) -> UserError:
-    return UserError(
-        f"The run directory {path} cannot be written: {error.strerror}. Choose another with --out."
-    )
+@contextmanager
+def _unwritable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"The run directory {path} cannot be written: {error.strerror}. Choose another with "
+            "--out."
+        ) from error
 
 
-def discard_run(run: Run) -> None:
-    """Take back what `create_run` and training made of a run in which nothing was learned: only
-    files that training writes, and no folder that holds anything else. A disk may have filled up
-    between the first checkpoint and the history."""
-    for name in _MADE:
-        (run.path / name).unlink(missing_ok=True)
-    for name in run.checkpoints():
-        run.checkpoint_path(name).unlink()
-    for name in _FOLDERS:
+def _discard(path: Path, made: dict[Path, tuple[int, int]]) -> None:
+    """Take back what was made of a run in which nothing was learned: the files that were written,
+    unless somebody has put others in their place, and no folder that holds anything else."""
+    remove_made(made, path)
+    for pattern in _TRACKED:
+        for file in (path / TRACKED).rglob(pattern):
+            file.unlink()
+    folders = sorted((path / TRACKED).rglob("*/"), reverse=True)
+    for folder in (*folders, *(path / name for name in (TRACKED, *_FOLDERS))):
         with contextlib.suppress(OSError):  # somebody keeps files of their own there
-            (run.path / name).rmdir()
+            folder.rmdir()
 
 
 def read_manifest_file(path: Path) -> Manifest:
@@ -294,7 +298,11 @@ def write_manifest_file(path: Path, manifest: Manifest) -> None:
 def open_run(path: str | Path) -> Run:
     """Open a run directory. Raises UserError if there is none."""
     path = Path(path)
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    if not is_there:
         # Runs that have begun to learn: one that is still being prepared may be asking.
         neighbours = [entry.parent.name for entry in path.parent.glob("*/data.json")]
         raise UserError(

@@ -18,6 +18,7 @@ def describe_environment() -> dict[str, Any]:
     """Versions, machine and command line, for the record of a run."""
     import torch
 
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
     return {
         "understudy": metadata.version("understudy"),
         "commit": _commit(),
@@ -28,7 +29,8 @@ def describe_environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "libraries": {name: metadata.version(name) for name in _LIBRARIES},
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        # Whatever a file is called, its name can be written down.
+        "command": [word.encode("utf-8", "replace").decode() for word in words],
     }
 
 

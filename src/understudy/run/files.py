@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from understudy.errors import UserError
 
+try:
+    import fcntl
+except ImportError:  # Windows: halves of files whose writer was killed stay there
+    fcntl = None
+
 _LISTS = frozenset({"history.json", "bench.json"})
 """Files that hold a list; the others hold an object."""
+_PARTIAL = ".understudy-{}.partial"
+"""What a file is called until it is whole."""
+_MOMENT_S = 1.0
+_Made = dict[Path, tuple[int, int]]
+_made: ContextVar[_Made | None] = ContextVar("made", default=None)
 
 
 def read_json(path: Path) -> Any:
@@ -30,7 +45,12 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that a reader finds the old file or the new one, never half of one."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """Content as it is written to a file of a run."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -38,14 +58,109 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file in one step: to a neighbour first, then renamed over the old one.
+    """Write a file in one step; see `write_files`."""
+    write_files({path: content})
 
-    The neighbour's name is its own, so that two processes never write into one file.
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: all of them to neighbours first, then each renamed over
+    the old one.
+
+    A neighbour's name is its own, so that two processes never write into one file. Those that a
+    killed process left in the same folders are removed. Raises OSError that names the file which
+    could not be written; no file has changed then.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+    for folder in {path.parent for path in contents}:
+        _remove_leftovers(folder)
+    with ExitStack() as stack:
+        partials = [stack.enter_context(_partial(*one)) for one in contents.items()]
+        for path, partial in zip(contents, partials, strict=True):
+            with _named(path):
+                os.replace(partial, path)
+            made = _made.get()
+            if made is not None:
+                made[path] = _identity(path)
+
+
+@contextmanager
+def noting_files() -> Iterator[_Made]:
+    """Note every file that is written meanwhile, and which one it is, so that it can be told from
+    another of the same name."""
+    made: _Made = {}
+    token = _made.set(made)
     try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
+        yield made
+    finally:
+        _made.reset(token)
+
+
+def remove_made(made: _Made, folder: Path) -> None:
+    """Delete those files below a folder that were noted and are still the same ones."""
+    for path, identity in made.items():
+        if folder in path.parents and path.exists() and _identity(path) == identity:
+            path.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_dev, found.st_ino
+
+
+@contextmanager
+def _partial(path: Path, content: bytes) -> Iterator[Path]:
+    """The whole content beside `path`, under another name, which is gone at the end."""
+    partial = path.with_name(_PARTIAL.format(secrets.token_hex(8)))
+    try:
+        with _named(path):
+            file = partial.open("xb")
+        with file:
+            with _named(path):
+                _hold(file)
+                file.write(content)
+                file.flush()
+            yield partial
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors name the file that was to be written, not its neighbour."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _hold(file: BinaryIO) -> None:
+    """Give a sign of life, which the system takes back when this process ends."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed have left in a folder: halves of files.
+
+    Only those that are older than a moment: a file is not locked yet when it has just been made.
+    """
+    for partial in folder.glob(_PARTIAL.format("*")):
+        with contextlib.suppress(OSError):
+            age_s = time.time() - partial.stat().st_mtime
+            if age_s > _MOMENT_S and not is_held(partial):
+                partial.unlink()
+
+
+def is_held(path: Path) -> bool:
+    """Whether a living process holds a lock on a file; also where nobody can tell."""
+    if fcntl is None:
+        return True
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
     except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+        return True
+    return False

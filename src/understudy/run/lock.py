@@ -16,9 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from understudy.errors import UserError
-from understudy.run.files import write_json
+from understudy.run.files import is_held, write_json
 
 LOCK_FILES = (".lock", ".writer.json")
+_PATIENCE_S = 0.5
+"""So long a writer waits: somebody who only asks whether a run is being written holds its lock for
+a moment."""
 
 
 @contextmanager
@@ -28,7 +31,7 @@ def writing(path: Path) -> Iterator[None]:
 
     lock, note = FileLock(path / LOCK_FILES[0]), path / LOCK_FILES[1]
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_PATIENCE_S, poll_interval=_PATIENCE_S / 10)
     except Timeout:
         raise UserError(
             f"{path} is being written by {_holder(note)}. Wait until it has ended, or stop it; a "
@@ -36,6 +39,23 @@ def writing(path: Path) -> Iterator[None]:
         ) from None
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+    try:
+        _write_note(note)
+        yield
+    finally:
+        # While it is still held: after the release the file may be another process's lock.
+        for name in LOCK_FILES:
+            with contextlib.suppress(OSError):
+                (path / name).unlink(missing_ok=True)
+        lock.release()
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether a process holds the directory of a run for writing at this moment."""
+    return is_held(path / LOCK_FILES[0])
+
+
+def _write_note(note: Path) -> None:
     try:
         write_json(
             note,
@@ -45,13 +65,8 @@ def writing(path: Path) -> Iterator[None]:
                 "since": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             },
         )
-        yield
-    finally:
-        # While it is still held: after the release the file may be another process's lock.
-        for name in LOCK_FILES:
-            with contextlib.suppress(OSError):
-                (path / name).unlink(missing_ok=True)
-        lock.release()
+    except OSError as error:
+        raise UserError(f"{note.parent} cannot be written: {error.strerror}.") from error
 
 
 def _holder(note: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -37,7 +36,7 @@ def run_demo(
     if not console.is_terminal:
         console = Console(highlight=False, width=100)  # a log file is as wide as the table
     started = time.perf_counter()
-    _make_room(out)
+    _refuse_others(out)
 
     console.print(f"[bold]1/6[/] filming {clips} clips of actors")
     film_stage(out / "stage", clips=clips, seed=seed, size=128)
@@ -79,21 +78,17 @@ def run_demo(
     return page
 
 
-def _make_room(out: Path) -> None:
-    """Replace an earlier demo, but nothing else."""
-    if not out.exists():
-        return
-    ours = {"stage", "runs"}
-    if not out.is_dir():
+def _refuse_others(out: Path) -> None:
+    """Raises UserError for a folder that holds anything, an earlier demo too: somebody may have put
+    runs of their own beside it."""
+    if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file. Choose a folder with --out.")
-    others = [entry.name for entry in out.iterdir() if entry.name not in ours]
+    others = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
     if others:
         raise UserError(
-            f"{out} holds something else than an earlier demo ({', '.join(others[:3])}). "
-            "Choose another folder with --out."
+            f"{out} is not empty ({', '.join(others[:3])}). Choose another folder with --out; an "
+            "earlier demo can be deleted."
         )
-    for name in ours:
-        shutil.rmtree(out / name, ignore_errors=True)
 
 
 def _train(recipe: str, path: Path, overrides: tuple[str, ...]) -> Run:

@@ -17,7 +17,7 @@ from torch import nn
 
 from understudy.errors import UserError
 from understudy.recipe import Recipe, Train
-from understudy.run import Run
+from understudy.run import TRACKED, Run
 
 TRACKER_PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -72,7 +72,7 @@ class Device:
             return
         # TensorBoard takes the name for a folder below the run, the others for a project.
         self.accelerator.init_trackers(
-            "tensorboard" if tracker == "tensorboard" else "understudy",
+            TRACKED if tracker == "tensorboard" else "understudy",
             config=_flat(recipe.model_dump(mode="json")),
             init_kwargs={"wandb": {"name": run.name}, "mlflow": {"run_name": run.name}},
         )
