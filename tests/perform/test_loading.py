@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,10 @@ import pytest
 import torch
 
 import understudy
+from made_artifacts import make_artifact
 from understudy.errors import UserError
 from understudy.perform.loading import device_for, find_device, open_place
-from understudy.run import Run, RunClassifier, write_json
+from understudy.run import Run, RunClassifier
 from understudy.ship import Artifact, ArtifactRecognizer
 from understudy.types import Classifier, Sampling
 
@@ -41,31 +41,8 @@ def test_a_checkpoint_is_chosen(make_run: Callable[..., Run]) -> None:
         understudy.load(run.path, checkpoint="final")
 
 
-def write_artifact(folder: Path, run: str = "small") -> Path:
-    """An artifact as it lies on disk, of a file that is never opened."""
-    folder.mkdir(parents=True)
-    (folder / "clip.onnx").write_bytes(b"weights")
-    entry = {"file": "clip.onnx", "sha256": sha256(b"weights").hexdigest(), "bytes": 7}
-    look = {"method": "centre", "stride_s": None, "hold_pictures": False}
-    contract = {
-        "format": "understudy-artifact",
-        "contract_version": 2,
-        "runtime": "onnx",
-        "run": run,
-        "model": "frames-attention",
-        "checkpoint": "best",
-        "classes": ["blue", "red"],
-        "unknown_below": 0.25,
-        "graphs": {"clip": entry},
-        "input": {"frames": 4, "size": 32},
-        "sampling": look | {"clip_seconds": 1.5, "step_s": None},
-    }
-    write_json(folder / "contract.json", contract)
-    return folder
-
-
 def test_an_artifact_is_loaded_as_a_run_is(tmp_path: Path) -> None:
-    loaded: Classifier = understudy.load(write_artifact(tmp_path / "onnx"), threads=2)
+    loaded: Classifier = understudy.load(make_artifact(tmp_path / "onnx"), threads=2)
     assert isinstance(loaded, ArtifactRecognizer)
     assert (loaded.name, loaded.model_name) == ("small", "frames-attention")
     assert (loaded.classes, loaded.threads) == (("blue", "red"), 2)
@@ -84,7 +61,7 @@ def test_an_artifact_has_one_checkpoint_and_one_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], named: str
 ) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    place = write_artifact(tmp_path / "onnx")
+    place = make_artifact(tmp_path / "onnx")
     with pytest.raises(UserError, match=named):
         understudy.load(place, **given)
     assert device_for(open_place(place), "auto") == "cpu"
@@ -112,7 +89,7 @@ def test_devices_are_those_that_are_there(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_place_is_a_run_or_an_artifact(make_run: Callable[..., Run], tmp_path: Path) -> None:
     run = make_run()
-    inside, alone = write_artifact(run.export_path("onnx")), write_artifact(tmp_path / "onnx")
+    inside, alone = make_artifact(run.export_path("onnx")), make_artifact(tmp_path / "onnx")
     assert isinstance(open_place(run.path), Run)
     for place, of in ((inside, run), (alone, None)):
         artifact = open_place(place)

@@ -43,7 +43,7 @@ def test_lines_and_json_name_difference_interval_n_groups_and_p() -> None:
         "difference +0.050 [+0.010, +0.090], n = 40 clips of 9 groups, p < 0.001",
     ]
     assert lines[4].startswith("runs/a is better than runs/long")
-    assert lines[5:] == ["\n! Few groups."], "once, though both have it"
+    assert lines[5:] == ["", "! Few groups."], "once, though both have it"
     content = versus_content(found, "runs/a", "runs/b")
     assert difference.items() < content.items()
     assert content["b"]["top1"] == FIGURE

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from understudy.cli.data import data_app
 from understudy.cli.judging import judging_app
 from understudy.cli.machine import machine_app
-from understudy.cli.say import print_, quoted, say
+from understudy.cli.say import heard, print_, quoted, say, write_utf8
 from understudy.cli.shipping import shipping_app
 from understudy.cli.using import using_app
 from understudy.errors import UserError
@@ -38,6 +38,14 @@ class Verbs(TyperGroup):
                 f"{old} is called {now[0]} now: understudy {shlex.join([now[0], *now[1]])}"
             )
         return super().resolve_command(ctx, args)
+
+    def make_context(self, *given: Any, **more: Any) -> Any:
+        with heard():
+            return super().make_context(*given, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        with heard():
+            return super().invoke(ctx)
 
 
 app = typer.Typer(
@@ -143,11 +151,12 @@ def train(
     if skipped:
         say(f"{len(skipped)} clips could not be read; they are listed in {run.path}/data.json.")
     if int(os.environ.get("RANK", "0")) == 0:  # of several processes one speaks
-        print_(f"{run.path}\nNext: understudy evaluate {quoted(run.path)}")
+        print_(str(run.path), f"Next: understudy evaluate {quoted(run.path)}")
 
 
 def main() -> None:
     """Run the command line. It exits with 0 when done, 2 for a user's mistake, 130 interrupted."""
+    write_utf8()
     try:
         app()
     except UserError as error:

@@ -1,30 +1,107 @@
-"""How the command line speaks: answers to stdout, everything else to stderr."""
+"""How the command line speaks: answers to stdout, everything else to stderr.
+
+Names of classes and files come from data and from strangers' artifacts, and a terminal obeys what
+is printed to it. So all that is printed passes through here, where characters that steer instead of
+show are written as what they are.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 import shlex
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
+
+from understudy.errors import UserError
 
 if TYPE_CHECKING:
     from understudy.run import Run
     from understudy.ship.artifact import Artifact
 
+_STEERING = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # the escape character, bells, lines that start again
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # text that runs the other way
+    "\u2028\u2029\ud800-\udfff]"  # other ends of lines; bytes of a name that are no UTF-8
+)
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
-def print_(text: str) -> None:
-    typer.echo(text)
+
+def visible(line: str) -> str:
+    r"""A line without characters that steer a terminal: these are written as JSON writes them, so
+    that a line of JSON stays what it was.
+
+    >>> visible("wave\x1b[31m\n")
+    'wave\\u001b[31m\\n'
+    """
+    return _STEERING.sub(lambda one: _SHORT.get(one[0], f"\\u{ord(one[0]):04x}"), line)
+
+
+def print_(*lines: str) -> None:
+    """Print an answer, line by line. A line break within one is no other line."""
+    _write(sys.stdout, map(visible, lines))
+
+
+def print_or_stop(line: str) -> None:
+    """Print one of many answers; where nobody reads any more, the others are not worked out."""
+    if not _write(sys.stdout, [visible(line)]):
+        raise SystemExit(0)
 
 
 def print_json(content: Any) -> None:
     import json
 
-    typer.echo(json.dumps(content, indent=2))
+    print_(*json.dumps(content, indent=2, ensure_ascii=False).split("\n"))
 
 
 def say(text: str) -> None:
-    typer.echo(text, err=True)
+    _write(sys.stderr, map(visible, text.split("\n")))
+
+
+def write_utf8() -> None:
+    """What is read by programs is UTF-8 whatever the locale; a terminal gets what it can show."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a test's stream has no encoding
+            stream.reconfigure(errors="backslashreplace")
+            if not stream.isatty():
+                stream.reconfigure(encoding="utf-8")
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """Within it, a reader that goes before the end, as `head` does, is no fault."""
+    try:
+        yield
+    except (BrokenPipeError, SystemExit):  # the second comes from the library that draws help
+        _silence(sys.stdout)
+        raise SystemExit(0) from None
+
+
+def _write(stream: TextIO, lines: Iterable[str]) -> bool:
+    """Whether somebody reads it. What was asked for is done even where nobody does."""
+    try:
+        for line in lines:
+            typer.echo(line, file=stream)
+    except BrokenPipeError:
+        _silence(stream)
+        return False
+    except OSError as error:
+        raise UserError(f"The answer cannot be written: {error.strerror}.") from error
+    return True
+
+
+def _silence(stream: TextIO) -> None:
+    """Let what is still written go nowhere."""
+    with contextlib.suppress(OSError, ValueError):  # a test's stream is no file
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def quoted(path: Path) -> str:

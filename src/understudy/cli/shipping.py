@@ -204,7 +204,8 @@ def pull(
         path = Path(name)
     artifact = open_artifact(path)
     contract, latency = artifact.contract, artifact.latency
-    print_(f"{artifact.path}\n  {contract['model']} of the run {contract['run']}, "
+    print_(str(artifact.path))
+    print_(f"  {contract['model']} of the run {contract['run']}, "
            f"{contract['parameters']:,} parameters, for {contract['runtime']}")  # fmt: skip
     print_(f"  {len(contract['classes'])} classes: {', '.join(contract['classes'])}")
     for line in outcome(artifact):

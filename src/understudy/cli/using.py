@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from understudy.cli.options import Checkpoint, Device, SourceArgument, Threads
-from understudy.cli.say import print_, say
+from understudy.cli.say import print_or_stop, say
 from understudy.errors import UserError
 
 using_app = typer.Typer()
@@ -38,7 +38,7 @@ def predict(
             "RUN --camera 0"
         )
     classifier = load(source, device=device, threads=threads, checkpoint=checkpoint)
-    predict_files(classifier, files, as_json=as_json, show=print_, note=say)
+    predict_files(classifier, files, as_json=as_json, show=print_or_stop, note=say)
 
 
 @using_app.command()
@@ -73,7 +73,16 @@ def stream(
 
     options = Options(camera, unknown, smoothing, reconnect)
     try:
-        recognise_stream(source, file, options, checkpoint=checkpoint, device=device,
-                         threads=threads, as_json=as_json, show=print_, note=say)  # fmt: skip
+        recognise_stream(
+            source,
+            file,
+            options,
+            checkpoint=checkpoint,
+            device=device,
+            threads=threads,
+            as_json=as_json,
+            show=print_or_stop,
+            note=say,
+        )
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

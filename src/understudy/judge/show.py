@@ -32,7 +32,9 @@ def metric_lines(metrics: dict[str, Any]) -> list[str]:
     confusions = _most_confused(metrics["confusion"], metrics["classes"])
     if confusions:
         lines += ["", "most confused: " + "; ".join(confusions)]
-    return lines + [f"\n! {warning}" for warning in metrics["warnings"]]
+    for warning in metrics["warnings"]:
+        lines += ["", *f"! {warning}".split("\n")]
+    return lines
 
 
 def figure(content: dict[str, Any]) -> str:

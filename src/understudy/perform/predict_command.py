@@ -34,9 +34,10 @@ def predict_files(
         for warning in prediction.warnings:
             note(f"WARNING: {prediction.path}: {warning}.")
         if as_json:
-            show(json.dumps(dataclasses.asdict(prediction)))
+            show(json.dumps(dataclasses.asdict(prediction), ensure_ascii=False))
         elif prediction.error is None:
-            show("\n".join(f"{prediction.path}  {line}" for line in lines(prediction)))
+            for line in lines(prediction):
+                show(f"{prediction.path}  {line}")
     if failed:
         named = "\n".join(failed)
         raise UserError(f"{len(failed)} could not be read:\n{named}\n{_READABLE}")

@@ -133,7 +133,7 @@ def _show_event(event: Any, stream: Stream, as_json: bool, show: Say) -> None:
     latency_ms = stream.latencies.quantile_ms(0.5)
     if as_json:
         timed = {"latency_median_ms": latency_ms} if isinstance(event, Change) else {}
-        show(json.dumps({"event": _name(event)} | dataclasses.asdict(event) | timed))
+        show(_json(event, timed))
     elif isinstance(event, Change):
         show(f"{event.time_s:7.1f} s  {event.label}  {event.probability:.2f}  {latency_ms:.1f} ms")
 
@@ -167,7 +167,7 @@ def _show_end(stream: Stream, model: StreamModel, as_json: bool, show: Say, note
         return
     for event in (last, summary):
         if event is not None:
-            show(json.dumps({"event": _name(event)} | dataclasses.asdict(event)))
+            show(_json(event))
 
 
 def explain(summary: Summary) -> str:
@@ -188,8 +188,9 @@ def explain(summary: Summary) -> str:
     )
 
 
-def _name(event: Any) -> str:
-    return type(event).__name__.lower()
+def _json(event: Any, more: dict[str, Any] | None = None) -> str:
+    content = {"event": type(event).__name__.lower()} | dataclasses.asdict(event) | (more or {})
+    return json.dumps(content, ensure_ascii=False)
 
 
 def _check_seconds(option: str, value: float | None) -> None:

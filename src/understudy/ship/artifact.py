@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import UserError
-from understudy.run import Run, open_run, read_json
+from understudy.run import Run, open_run
 from understudy.run.classifier import file_sha256
-from understudy.ship.formats import FORMATS, find_format
+from understudy.ship.formats import find_format
+from understudy.ship.own_files import check_own
+from understudy.ship.reading import read_checked
 from understudy.ship.recognizer import ArtifactRecognizer
-
-CONTRACT_FORMAT = "understudy-artifact"
-CONTRACT_VERSION = 2
 
 
 class ArtifactError(RuntimeError):
@@ -44,26 +43,11 @@ class Artifact:
         path = self.path / "contract.json"
         if not path.is_file():
             raise UserError(f"{self.path} is no artifact: it holds no contract.json.")
-        contract = read_json(path)
-        if not isinstance(contract, dict) or contract.get("format") != CONTRACT_FORMAT:
-            raise UserError(f"{path} is not the contract of an artifact of this package.")
-        version = contract["contract_version"]
-        if version != CONTRACT_VERSION:
-            way = "Upgrade understudy, or export the run again."
-            raise UserError(
-                f"{path} has contract version {version}; this package reads {CONTRACT_VERSION}. "
-                f"{way if version > CONTRACT_VERSION else 'Export the run again.'}"
-            )
-        if contract["runtime"] not in FORMATS:
-            raise UserError(
-                f"{path} was exported to {contract['runtime']}; this package knows "
-                f"{', '.join(FORMATS)}."
-            )
-        return contract
+        return read_checked(path)
 
     @property
     def parity(self) -> dict[str, Any]:
-        return read_json(self.path / "parity.json")
+        return read_checked(self.path / "parity.json")
 
     @property
     def latency(self) -> dict[str, Any] | None:
@@ -120,7 +104,7 @@ class Artifact:
 
     def _optional(self, name: str) -> dict[str, Any] | None:
         path = self.path / name
-        return read_json(path) if path.exists() else None
+        return read_checked(path) if path.exists() else None
 
 
 def open_artifact(path: str | Path) -> Artifact:
@@ -128,14 +112,17 @@ def open_artifact(path: str | Path) -> Artifact:
     artifact = Artifact(Path(path))
     if not artifact.path.is_dir():
         raise UserError(f"There is no artifact at {path}: it is a directory with a contract.json.")
-    for entry in artifact.contract["graphs"].values():
+    entries = artifact.contract["graphs"].values()
+    for entry in entries:
+        check_own(artifact.path / entry["file"])
+    for entry in entries:
         file = artifact.path / entry["file"]
         if not file.exists():
             raise UserError(f"{file} is missing. Export the run again.")
-        if sha256(file) != entry["sha256"]:
+        if size_bytes(file) != entry["bytes"] or sha256(file) != entry["sha256"]:
             raise UserError(
-                f"{file} is not the file that was checked when it was exported: its SHA-256 "
-                "differs from the contract's. Copy it again, or export the run again."
+                f"{file} is not the file that was checked when it was exported: its size or "
+                "SHA-256 differs from the contract's. Copy it again, or export the run again."
             )
     return artifact
 

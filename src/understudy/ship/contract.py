@@ -7,8 +7,8 @@ from importlib import metadata
 from typing import Any
 
 from understudy.run import RunClassifier
-from understudy.ship.artifact import CONTRACT_FORMAT, CONTRACT_VERSION
 from understudy.ship.formats import FORMATS
+from understudy.ship.schema import CONTRACT_FORMAT, CONTRACT_VERSION
 from understudy.types import Recognizer, parameter_count
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import UserError
-from understudy.run import Run, read_json, write_text
+from understudy.run import Run, write_text
 from understudy.run.unfinished import unfinished_note
+from understudy.ship.reading import read_known
 from understudy.study import devices, plots, sides
 from understudy.study.attention import make_looks
 from understudy.study.gallery import Gallery, make_gallery
@@ -141,7 +142,7 @@ def read_optional(path: Path, problems: list[str]) -> Any:
     if not path.exists():
         return None
     try:
-        return read_json(path)
+        return read_known(path)
     except UserError as error:
         problems.append(str(error))
         return None

@@ -31,7 +31,9 @@ def versus_lines(found: Comparison, a: str, b: str) -> list[str]:
         verdict(content, a, b),
     ]
     warnings = dict.fromkeys([*found.a.metrics["warnings"], *found.b.metrics["warnings"]])
-    return lines + [f"\n! {warning}" for warning in warnings]
+    for warning in warnings:
+        lines += ["", *f"! {warning}".split("\n")]
+    return lines
 
 
 def verdict(content: dict[str, Any], a: str, b: str) -> str:

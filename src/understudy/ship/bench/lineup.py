@@ -16,13 +16,7 @@ import torch
 
 from understudy.errors import UserError, nearest
 from understudy.run import Run, open_run, write_json
-from understudy.ship.artifact import (
-    CONTRACT_FORMAT,
-    CONTRACT_VERSION,
-    Artifact,
-    load_artifact,
-    open_artifact,
-)
+from understudy.ship.artifact import Artifact, load_artifact, open_artifact
 from understudy.ship.bench.peers import PREFIXES, create_peer, is_peer, split_peer
 from understudy.ship.bench.subjects import (
     Subject,
@@ -36,6 +30,7 @@ from understudy.ship.export import write_graphs
 from understudy.ship.formats import find_format
 from understudy.ship.parity import compare, explain
 from understudy.ship.probes import Probe
+from understudy.ship.schema import CONTRACT_FORMAT, CONTRACT_VERSION
 from understudy.types import Recognizer, parameter_count
 
 FRAMES, SIZE = 8, 224
@@ -167,18 +162,22 @@ def export_peer(spec: str, model: Recognizer, format_: str, frames: int, folder:
     """An artifact with as much of a contract as timing needs."""
     module = find_format(format_)
     folder.mkdir()
+    graphs = write_graphs(module, model, frames, folder)
+    (_, classes) = graphs["clip"]["outputs"][0]["shape"]
     contract: dict[str, Any] = {
         "format": CONTRACT_FORMAT,
         "contract_version": CONTRACT_VERSION,
         "runtime": format_,
         "precision": module.PRECISION,
+        "executed": module.RUNS_HERE,
         "run": spec,
+        "checkpoint": "none",
         "model": spec,
         "parameters": parameter_count(model),
-        "classes": [],
+        "classes": [f"output {number}" for number in range(classes)],
         "unknown_below": None,
         "batch": "any" if module.ANY_BATCH else 1,
-        "graphs": write_graphs(module, model, frames, folder),
+        "graphs": graphs,
         "input": {"frames": frames, "size": model.input_size},
         "sampling": {},
     }
