@@ -118,6 +118,29 @@ def test_random_frames_differ_between_views_and_rest_in_evaluation(manifest, sam
     assert still[0][0].view is None
 
 
+@pytest.mark.parametrize("sampling", ["random_segment", "dense"])
+def test_frames_drawn_at_random_are_not_kept_and_those_of_evaluation_are(
+    manifest, monkeypatch, sampling
+):
+    """One loader over several epochs shows what a new one shows in each: every epoch its frames."""
+    reads = []
+    read = reader_module.read_views
+    monkeypatch.setattr(reader_module, "read_views", lambda *a: reads.append(a) or read(*a))
+    data = config(frames=3, sampling=sampling, stride_s=0.05 if sampling == "dense" else None)
+    for augment, expected in ((True, 18), (False, 6)):
+        loader = make_loader(manifest, data, list(range(6)), batch_size=3, augment=augment)
+        epochs = []
+        reads.clear()
+        for epoch in range(3):
+            loader.batch_sampler.set_epoch(epoch)  # pyright: ignore[reportAttributeAccessIssue]
+            epochs.append(by_row(list(loader)))
+        assert len(reads) == expected
+        assert epochs == [
+            by_row(batches(manifest, data, augment=augment, epoch=e)) for e in (0, 1, 2)
+        ]
+        assert (epochs[0] == epochs[1] == epochs[2]) is not augment
+
+
 def test_finite_views_return(manifest):
     data = config(augment=Augment(brightness=0.5, views=2))
     epochs = [by_row(batches(manifest, data, augment=True, epoch=e)) for e in range(4)]

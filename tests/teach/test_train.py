@@ -12,6 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from understudy.data import reader
+from understudy.data.decode import DecodeError
 from understudy.errors import UserError
 from understudy.models import create_model
 from understudy.recipe import Train, dump_recipe
@@ -168,14 +170,27 @@ def test_killed_process_loses_one_epoch_at_most(clips, tmp_path):
 
 
 def test_same_seed_same_run_other_seed_other_run(clips, tmp_path):
-    recipe = make_recipe(clips, data=AUGMENTED, train={"epochs": 2})
-    first, again = train(recipe, tmp_path / "1"), train(recipe, tmp_path / "2")
+    class Watch(Quiet):
+        """Notes from which seed each batch draws, dropout above all."""
+
+        def __init__(self) -> None:
+            self.seeds: list[int] = []
+
+        def advance(self, clips: int) -> None:
+            self.seeds.append(torch.initial_seed())
+
+    def run(place: str, **settings) -> tuple[Run, list[int]]:
+        recipe = make_recipe(clips, data=AUGMENTED, train={"epochs": 2, **settings})
+        watch = Watch()
+        return train(recipe, tmp_path / place, reporter=watch), watch.seeds
+
+    (first, seeds), (again, same), (other, others) = run("1"), run("2"), run("3", seed=5)
     assert_same(weights(first), weights(again))
-    other = train(
-        make_recipe(clips, data=AUGMENTED, train={"epochs": 2, "seed": 5}), tmp_path / "3"
-    )
     name = "head.0.weight"
     assert not torch.equal(weights(first)[name], weights(other)[name])
+    assert seeds == same
+    assert len(set(seeds)) == 2, "every epoch draws anew"
+    assert not set(seeds) & set(others)
 
 
 def backbone_file(folder: Path) -> Path:
@@ -272,6 +287,28 @@ def test_bad_clip_is_skipped_counted_and_listed(clips, tmp_path):
     ):
         train(make_recipe(folder / "clips.csv"), tmp_path / "stopped")
     assert not (tmp_path / "stopped").exists(), "nothing was learned, nothing is in the way"
+
+
+def test_a_clip_that_could_not_be_read_stays_listed_when_a_run_goes_on(
+    clips, tmp_path, monkeypatch
+):
+    """Its first epoch did without it, whatever later epochs met: a disk that was away for a while,
+    or a clip that balanced sampling didn't draw again."""
+    read = reader.read_views
+
+    def away(path: Path, wanted):
+        if path.name == "00":
+            raise DecodeError(path, "the disk was away")
+        return read(path, wanted)
+
+    recipe = make_recipe(clips, train={"epochs": 2})
+    monkeypatch.setattr(reader, "read_views", away)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "run", reporter=Interrupt(45))
+    monkeypatch.setattr(reader, "read_views", read)
+    [entry] = resume(tmp_path / "run").data["skipped"]
+    assert (entry["path"], entry["split"]) == ("clips/00", "train")
+    assert "the disk was away" in entry["reason"]
 
 
 def test_loss_that_is_no_number_stops_with_advice(clips, tmp_path, monkeypatch):
