@@ -49,10 +49,10 @@ MEANINGS = {
     "train.epochs": "Passes over the training clips, at most.",
     "train.batch_size": "Clips in a batch.",
     "train.lr": "Highest learning rate, of AdamW.",
-    "train.min_lr": "Where the cosine ends.",
+    "train.min_lr": "Where the cosine ends; no step goes below it.",
     "train.warmup_epochs": "The learning rate first rises in a straight line; 0.5 is allowed.",
     "train.weight_decay": "AdamW's.",
-    "train.max_grad_norm": "Longer gradients are cut to this length.",
+    "train.max_grad_norm": "Longer gradients are cut to this length; null: none is.",
     "train.label_smoothing": "Share of the target that is spread over all classes.",
     "train.imbalance": "What is done for rare classes: heavier losses, or more frequent draws.",
     "train.seed": "Seed of first weights, of the clips' order and of dropout.",
@@ -73,7 +73,9 @@ HEAD = """\
 
 A recipe is a YAML file. Every key below may be left out unless it says *required*; a key that is
 not below is an error that names its nearest neighbour. `--set section.key=value` changes one value
-from the command line, the value being YAML. The run keeps its recipe with every value written out.
+from the command line: keys that take text take it as it is (and `null` where null is allowed), for
+all others the value is YAML. Anchors, aliases and tags of YAML are refused, and so is a key given
+twice. The run keeps its recipe with every value written out.
 
 What the sections do is told in [data](data.md), [teaching](teaching.md) and
 [evaluation](evaluation.md).
@@ -149,7 +151,8 @@ def constraints(metadata: tuple[Any, ...]) -> list[Any]:
 
 def describe_bound(bound: Any) -> str:
     signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
-    return " and ".join(f"{s} {getattr(bound, n):g}" for n, s in signs.items() if hasattr(bound, n))
+    limits = ((s, getattr(bound, n)) for n, s in signs.items() if hasattr(bound, n))
+    return " and ".join(f"{s} {n:,}" if isinstance(n, int) else f"{s} {n:g}" for s, n in limits)
 
 
 def describe_default(field: Any) -> str:

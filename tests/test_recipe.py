@@ -1,9 +1,14 @@
+from typing import cast
+
 import pytest
+import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.errors import UserError
+from understudy.models import create_model
+from understudy.models.rvit import RViT
 from understudy.recipe import dump_recipe, load_recipe, parse_recipe, recipe_names
 
 SMALL = {"name": "small", "data": {"manifest": "clips.csv"}}
@@ -30,10 +35,54 @@ def test_published_settings_of_the_named_recipes():
     assert settings("human-action-v2") == (15, 3e-4, 1, 1, 0.5, 4)
     assert settings("human-action-v3") == (20, 5e-5, 0.5, 1, 1, 3)
     assert settings("ego4d") == (30, 5e-5, 0.5, 1, 1, 3)
+    for name in ("human-action-v2", "human-action-v3", "ego4d"):
+        recipe = load_recipe(name)
+        assert recipe.distill.feature_loss == "mse"
+        assert recipe.model.options == {
+            "weights": "hub",
+            "positions": False,
+            "dropout": 0.2,
+            "mean": [0.485, 0.456, 0.406],
+            "std": [0.229, 0.224, 0.225],
+        }
+        train = recipe.train
+        assert (train.weight_decay, train.max_grad_norm, train.min_lr) == (0.01, 1, 1e-6)
+        assert (train.schedule, train.schedule_epochs) == ("cosine", 100)
     ego4d = load_recipe("ego4d")
     assert (ego4d.train.batch_size, ego4d.data.frames) == (16, 8)
-    assert ego4d.train.weight_decay == 0.01
-    assert ego4d.train.min_lr == 1e-6
+    assert load_recipe("clip-to-mobilevit").distill == ego4d.distill.model_copy(
+        update={"feature_loss": "cosine"}
+    )
+
+
+def test_settings_of_the_authors_of_rvit():
+    recipe = load_recipe("rvit-jester")
+    data, train = recipe.data, recipe.train
+    assert (data.frames, data.size, data.sampling) == (36, 112, "first")
+    assert not data.augment.active
+    assert (train.epochs, train.batch_size, train.lr, train.warmup_epochs) == (1000, 32, 1e-4, 0)
+    assert (train.schedule, train.schedule_epochs, train.step_factor) == ("step", 10, 0.8)
+    assert (train.weight_decay, train.max_grad_norm, train.min_lr) == (0.01, None, 0)
+    assert train.label_smoothing == 0.1
+    options = recipe.model.options
+    assert (options["mean"], options["std"], options["dropout"]) == ([0.5] * 3, [0.5] * 3, 0.1)
+    model = cast(RViT, create_model("rvit", 27, **options))
+    black, white = torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.full((1, 3, 8, 8), 255)
+    assert (model.normalize(black).unique(), model.normalize(white).unique()) == (-1, 1)
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        {"schedule": "step"},
+        {"schedule": "step", "schedule_epochs": 10},
+        {"schedule": "step", "step_factor": 0.5},
+        {"step_factor": 0.5},
+    ],
+)
+def test_a_schedule_in_steps_says_how_long_and_how_deep_they_are(train):
+    with pytest.raises(UserError, match="go together"):
+        parse_recipe(SMALL | {"train": train})
 
 
 @pytest.mark.parametrize(

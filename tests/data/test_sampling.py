@@ -66,6 +66,7 @@ def test_random_segment_takes_one_frame_of_each_segment(timeline, frames, seed):
         ("centre", None, [48, 49, 50, 51]),
         ("dense", 0.4, [34, 44, 54, 64]),
         ("dense", 2.0, [24, 74]),
+        ("dense", 0.1, [46, 48, 51, 53]),  # 2.5 frames
         ("dense", 0.001, [48, 49, 50, 51]),
     ],
 )
@@ -79,7 +80,7 @@ def test_exact_frames_of_four_seconds(method, stride_s, expected):
     ("stride_s", "fps", "seconds", "expected"),
     [
         (0.29, 100.0, 1.0, [6, 35, 64, 93]),  # 0.29 * 100 = 28.999999999999996
-        (0.1, 30.0, 10 / 30, [0, 3, 6, 9]),  # 9 / (0.1 * 30) = 2.9999999999999996
+        (0.07, 100.0, 0.22, [0, 7, 14, 21]),  # 21 / (0.07 * 100) = 2.9999999999999996
     ],
 )
 def test_a_stride_of_whole_frames_is_not_rounded_down(stride_s, fps, seconds, expected):

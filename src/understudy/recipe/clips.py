@@ -10,6 +10,7 @@ from understudy.recipe.values import (
     Count,
     Method,
     NotNegative,
+    Number,
     Pixels,
     Place,
     Positive,
@@ -63,7 +64,7 @@ class Pseudo(Section):
     """Of the camera that, where this section is given, moves over pictures in training: how far it
     may leave the middle, as a share of the room between its window and the picture's edge. Without
     zoom a square picture leaves no room."""
-    zoom: Annotated[Positive, Field(ge=1, le=4)] = 1.2
+    zoom: Annotated[Number, Field(ge=1, le=4)] = 1.2
     """How much closer than the whole picture the camera may come."""
     rotation_degrees: Annotated[NotNegative, Field(le=45)] = 5.0
 

@@ -21,6 +21,7 @@ from understudy.recipe.values import (
     Seed,
     Share,
     Text,
+    Whole,
 )
 
 
@@ -174,7 +175,7 @@ class Eval(Section):
     split: Literal["train", "val", "test"] = "test"
     batch_size: Count = 32
     confidence: Annotated[Positive, Field(lt=1)] = 0.95
-    resamples: Annotated[Count, Field(ge=100)] = 2000
+    resamples: Annotated[Whole, Field(ge=100, le=1_000_000)] = 2000
 
 
 class Recipe(Section):

@@ -53,10 +53,10 @@ def _plain(value: Any, depth: int = 0) -> Any:
     return value
 
 
-_Float = Annotated[float, BeforeValidator(_no_truth)]
-Positive = Annotated[_Float, Field(gt=0)]
-NotNegative = Annotated[_Float, Field(ge=0)]
-Share = Annotated[_Float, Field(ge=0, le=1)]
+Number = Annotated[float, BeforeValidator(_no_truth)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Share = Annotated[Number, Field(ge=0, le=1)]
 Whole = Annotated[int, BeforeValidator(_no_truth)]
 Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
 Pixels = Annotated[Whole, Field(ge=8, le=8192)]
