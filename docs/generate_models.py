@@ -34,7 +34,8 @@ FRAMES = {
     "Training sets it to `data.frames`.",
     "layers": "Residual blocks of `tcn`. Each looks twice as far back as the one before it.",
     "kernel": "Frames per convolution of `tcn`.",
-    "mean": "Of pixels from 0 to 1, per channel; null: those of the backbone's weights.",
+    "mean": "Of pixels from 0 to 1, per channel; null: those of the backbone's weights. A "
+    "local file that does not tell them needs both.",
 }
 RVIT = {
     "patch_size": "Pixels a side of a patch. A picture of another size is padded to whole patches.",

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import timm
 import torch
@@ -113,7 +115,8 @@ def test_model_normalises_pixels_itself_with_the_statistics_it_is_given():
 def backbone_file(path, **changes) -> str:
     torch.manual_seed(3)
     state = timm.create_model("test_efficientnet", num_classes=10).state_dict() | changes
-    save_file({key: value.contiguous() for key, value in state.items()}, path)
+    tensors = {key: value.contiguous() for key, value in state.items()}
+    save_file(tensors, path, {"mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0.5, 0.5]"})
     return str(path)
 
 
@@ -127,11 +130,53 @@ def test_local_weights_are_loaded_exactly_and_the_old_classifier_is_left(tmp_pat
         assert torch.equal(tensor, expected[name]), name
 
 
+def test_pixel_statistics_are_read_from_the_file_or_beside_it_or_asked_for(tmp_path):
+    def statistics(model) -> tuple[list[float], list[float]]:
+        of = model.normalize
+        return of.mean.flatten().tolist(), of.std.flatten().tolist()
+
+    def config(architecture: str) -> None:
+        content = {
+            "architecture": architecture,
+            "pretrained_cfg": {"mean": [0.5] * 3, "std": [0.25] * 3},
+        }
+        (tmp_path / "config.json").write_text(json.dumps(content))
+
+    torch.manual_seed(3)
+    tensors = timm.create_model("test_efficientnet", num_classes=0).state_dict()
+    path = tmp_path / "bare.safetensors"
+    save_file(tensors, path, {"format": "pt"})
+    with pytest.raises(UserError, match=r"does not tell the mean and std.*model\.options\.mean=\["):
+        tiny(weights=str(path))
+    with pytest.raises(UserError, match="does not tell the mean and std"):
+        tiny(weights=str(path), mean=[0.5] * 3)  # half an answer
+    config("mobilevit_xxs")
+    with pytest.raises(UserError, match="does not tell the mean and std"):
+        tiny(weights=str(path))  # of another network
+    config("test_efficientnet")
+    assert statistics(tiny(weights=str(path))) == ([0.5] * 3, [0.25] * 3)
+    given = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
+    assert statistics(tiny(weights=str(path), **given)) == ([0.0] * 3, [1.0] * 3)
+    inside = {"pretrained_cfg": json.dumps({"mean": [0.0, 0.0, 0.0], "std": [0.5, 0.5, 0.5]})}
+    save_file(tensors, path, inside)
+    assert statistics(tiny(weights=str(path))) == ([0.0] * 3, [0.5] * 3)
+    save_file(tensors, path, {"mean": "[0.5]", "std": "[0.5]"})
+    with pytest.raises(UserError, match=r"bare\.safetensors: mean is \[0\.5\]; it must be three"):
+        tiny(weights=str(path))
+
+
+@pytest.mark.parametrize("options", [{"mean": (123.7, 116.3, 103.5)}, {"std": (0.2, 0.2, 0.0)}])
+def test_pixel_statistics_are_of_pixels_from_0_to_1(options):
+    with pytest.raises(UserError, match="Divide those of 0 to 255 by 255"):
+        tiny(**options)
+
+
 def test_half_precision_file_is_read_into_single(tmp_path):
     torch.manual_seed(3)
     state = timm.create_model("test_efficientnet", num_classes=0).half().state_dict()
     save_file(state, tmp_path / "half.safetensors")
-    model = tiny(weights=str(tmp_path / "half.safetensors"))
+    pixels = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    model = tiny(weights=str(tmp_path / "half.safetensors"), **pixels)
     assert model.backbone.conv_stem.weight.dtype == torch.float32
     assert torch.equal(model.backbone.conv_stem.weight, state["conv_stem.weight"].float())
 
@@ -186,7 +231,8 @@ def test_frozen_backbone_learns_nothing_and_stays_in_eval_mode(head, tmp_path):
     # small-cnn has both: batch statistics that could move, and dropout that could strike.
     torch.manual_seed(3)
     file = tmp_path / "backbone.safetensors"
-    save_file(SmallCNN(WIDTHS["small-cnn"]).state_dict(), file)
+    pixels = {"mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0.5, 0.5]"}
+    save_file(SmallCNN(WIDTHS["small-cnn"]).state_dict(), file, pixels)
     options = {"backbone": "small-cnn", "weights": str(file), "freeze_backbone": True}
     model = tiny("frames-attention", temporal=head, **options)
     before = {name: tensor.clone() for name, tensor in model.backbone.state_dict().items()}

@@ -40,7 +40,8 @@ def picture_vit(**options: Any) -> VisionTransformer:
 
 def written(vit: nn.Module, folder: Path) -> str:
     path = folder / "vit.safetensors"
-    save_file(vit.state_dict(), path)
+    pixels = {"mean": "[0.485, 0.456, 0.406]", "std": "[0.229, 0.224, 0.225]"}
+    save_file(vit.state_dict(), path, pixels)
     return str(path)
 
 
@@ -197,6 +198,19 @@ def test_without_a_network_the_message_names_the_file_and_both_ways_out(monkeypa
         load_vit(student("rvit"), "hub:test_vit")
     with pytest.raises(UserError, match="weights=random"):
         from_hub("test_vit", "model.options.weights=PATH", "model.options.weights=random")
+
+
+def test_a_file_that_does_not_tell_its_pixel_statistics_is_asked_for_them(tmp_path):
+    save_file(picture_vit().state_dict(), tmp_path / "vit.safetensors")
+    given = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    with pytest.raises(UserError, match=r"does not tell the mean and std.*model\.options\.mean"):
+        load_vit(student("rvit"), str(tmp_path / "vit.safetensors"))
+    model = student("rvit", **given)
+    load_vit(model, str(tmp_path / "vit.safetensors"), pixels_given=True)
+    assert model.normalize.mean.flatten().tolist() == [0.5] * 3
+    stated = student("rvit", **given)
+    load_vit(stated, written(picture_vit(), tmp_path), pixels_given=True)
+    assert stated.normalize.mean.flatten().tolist() == [0.5] * 3, "what the recipe states stays"
 
 
 def test_a_vit_of_the_hub_brings_heads_and_pixel_statistics(monkeypatch):

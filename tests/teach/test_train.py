@@ -197,7 +197,8 @@ def backbone_file(folder: Path) -> Path:
     torch.manual_seed(7)
     model = create_model("frames-attention", 3, **MODEL)
     file = folder / "backbone.safetensors"
-    save_file({k: v.contiguous() for k, v in model.backbone.state_dict().items()}, file)
+    tensors = {k: v.contiguous() for k, v in model.backbone.state_dict().items()}
+    save_file(tensors, file, {"mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0.5, 0.5]"})
     return file
 
 

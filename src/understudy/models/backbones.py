@@ -13,6 +13,11 @@ import timm
 from torch import Tensor, nn
 
 from understudy.errors import UserError, nearest
+from understudy.models.pixel_statistics import (
+    Statistics,
+    pixel_statistics,
+    statistics_of_file,
+)
 from understudy.models.small_cnn import WIDTHS, SmallCNN
 
 RANDOM, HUB, CHECKPOINT = "random", "hub", "checkpoint"
@@ -55,12 +60,12 @@ def _small(name: str, weights: str) -> tuple[nn.Module, int]:
     return backbone, backbone.num_features
 
 
-def pixel_statistics(backbone: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std per channel that timm trained this backbone with, on pixels from 0 to 1."""
-    config = cast(dict[str, Any], getattr(backbone, "pretrained_cfg", {}))
-    return tuple(config.get("mean", (0.485, 0.456, 0.406))), tuple(
-        config.get("std", (0.229, 0.224, 0.225))
-    )
+def statistics_of(backbone: nn.Module, name: str, weights: str) -> Statistics:
+    """Of the pixels that the weights of a backbone were trained on, `name` and `weights` as
+    `create_backbone` takes them. Raises UserError where a local file does not tell them."""
+    if weights in (RANDOM, HUB, CHECKPOINT):
+        return pixel_statistics(backbone)
+    return statistics_of_file(Path(weights), name.partition(".")[0])  # timm's NAME.TAG
 
 
 def from_hub(name: str, local: str, random: str) -> nn.Module:

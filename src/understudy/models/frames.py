@@ -21,7 +21,7 @@ from understudy.models.backbones import (
     RANDOM,
     create_backbone,
     freeze,
-    pixel_statistics,
+    statistics_of,
 )
 from understudy.models.layers import Normalize, spread_real, time_mask
 from understudy.models.temporal import TEMPORAL_HEADS, create_temporal_head
@@ -77,8 +77,10 @@ class FramesRecognizer(StreamingRecognizer):
             if value < least:
                 raise UserError(f"{option} is {value}; it must be at least {least}.")
         self.backbone, self.num_features = create_backbone(backbone, weights)
-        default_mean, default_std = pixel_statistics(self.backbone)
-        self.normalize = Normalize(tuple(mean or default_mean), tuple(std or default_std))
+        if mean is None or std is None:
+            own_mean, own_std = statistics_of(self.backbone, backbone, weights)
+            mean, std = mean or own_mean, std or own_std  # pyright: ignore[reportAssignmentType]
+        self.normalize = Normalize(tuple(mean), tuple(std))
         self.projection = nn.Sequential(
             nn.Linear(self.num_features, embedding_dim),
             nn.LayerNorm(embedding_dim),

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from understudy.errors import UserError
+
 
 class Normalize(nn.Module):
     """uint8 pixels to the floats a backbone was trained on.
@@ -20,6 +22,12 @@ class Normalize(nn.Module):
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
+        if not (all(0 <= one <= 1 for one in mean) and all(0 < one < math.inf for one in std)):
+            raise UserError(
+                f"mean is {list(mean)} and std is {list(std)}: a mean lies between 0 and 1 and a "
+                "std above 0, since they are of pixels from 0 to 1. Divide those of 0 to 255 by "
+                "255."
+            )
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 

@@ -17,7 +17,8 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from understudy.errors import UserError, nearest
-from understudy.models.backbones import from_hub, pixel_statistics, read_weights
+from understudy.models.backbones import from_hub, read_weights
+from understudy.models.pixel_statistics import Statistics, pixel_statistics, statistics_of_file
 from understudy.models.recurrent import RecurrentRecognizer
 from understudy.models.rvit import RecurrentBlock, RViT, resize_positions
 from understudy.models.rvit_image import RViTImage
@@ -42,29 +43,30 @@ class _Source(NamedTuple):
 
     weights: dict[str, Tensor]
     heads: int | None
-    pixels: tuple[tuple[float, ...], tuple[float, ...]] | None
+    pixels: Statistics | None
 
 
-def load_vit(model: Recognizer, source: str) -> list[Inherited]:
+def load_vit(model: Recognizer, source: str, *, pixels_given: bool = False) -> list[Inherited]:
     """Fill the spatial part of a recurrent vision transformer from one of timm's.
 
     source: `hub:NAME` for timm's pretrained weights, or the path of a safetensors file of a timm
     VisionTransformer. Gives one entry for each layer of the model, then one for each part of the
-    source that was left behind. A ViT of the hub also brings its pixel statistics.
+    source that was left behind. The ViT also brings its pixel statistics, unless the model was
+    given some (`pixels_given`).
 
     2-D patches become 3-D ones that look at the last of their frames; the other frames weigh 0.
     That is exact for stills, and for videos until training changes it. LayerScale is multiplied
     into the layer before it, which is exact too.
 
-    Raises UserError for another kind of model, weights that cannot be had, and a ViT whose width,
-    patch size or MLP differs.
+    Raises UserError for another kind of model, weights that cannot be had, a ViT whose width, patch
+    size or MLP differs, and a file that does not tell its pixel statistics where none were given.
     """
     if not isinstance(model, (RViT, RViTImage)):
         raise UserError(
             f"model.start.vit fills rvit and rvit-image; this student is a {type(model).__name__}. "
             "Leave model.start out, or choose one of those two."
         )
-    vit = _read(source)
+    vit = _read(source, pixels_given)
     _check_fit(model, vit, source)
     used: set[str] = set()
     taken = _take_tokens(model, vit.weights, used)
@@ -79,10 +81,13 @@ def load_vit(model: Recognizer, source: str) -> list[Inherited]:
     return [*taken.values(), *fresh.values(), *_left_behind(vit.weights, used, len(blocks))]
 
 
-def _read(source: str) -> _Source:
+def _read(source: str, pixels_given: bool) -> _Source:
     if not source.startswith(_HUB):
         takes = "model.start.vit takes hub:NAME or the path of a safetensors file."
-        return _Source(read_weights(Path(source), takes), None, None)
+        weights = read_weights(Path(source), takes)
+        return _Source(
+            weights, None, None if pixels_given else statistics_of_file(Path(source), None)
+        )
     name = source.removeprefix(_HUB)
     if not timm.is_model(name):
         raise UserError(f"timm knows no network {name}.{nearest(name, timm.list_models('vit*'))}")
@@ -90,7 +95,7 @@ def _read(source: str) -> _Source:
     if not isinstance(network, VisionTransformer):
         raise UserError(f"{name} is a {type(network).__name__}; only a VisionTransformer fits.")
     heads = cast(Any, network.blocks[0]).attn.num_heads
-    return _Source(network.state_dict(), heads, pixel_statistics(network))
+    return _Source(network.state_dict(), heads, None if pixels_given else pixel_statistics(network))
 
 
 def _check_fit(model: RecurrentRecognizer, vit: _Source, source: str) -> None:

@@ -102,7 +102,7 @@ def prepare(
     student, options = create_student(recipe, len(manifest.classes), spaces)
     start = None
     if recipe.model.start is not None and not can_resume(run):
-        start = start_student(student, recipe.model.start, manifest.classes)
+        start = start_student(student, recipe.model.start, manifest.classes, recipe.model.options)
         if recipe.train.qat:
             _check_taken_whole(start)
     own = student.embedding_dim

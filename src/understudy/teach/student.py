@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from torch import nn
@@ -56,14 +57,20 @@ def create_student(
     return student, options
 
 
-def start_student(student: Recognizer, start: Start, classes: tuple[str, ...]) -> dict[str, Any]:
+def start_student(
+    student: Recognizer,
+    start: Start,
+    classes: tuple[str, ...],
+    given: Collection[str] = (),
+) -> dict[str, Any]:
     """Fill a new student from what `start` names; gives the content of the run's `start.json`.
 
+    given: names of the options that the recipe states, which nothing that is taken replaces.
     The last layer of a run with other classes is never taken, however well its shape fits.
     Raises UserError when the source is missing or belongs to a student of another build.
     """
     if start.vit is not None:
-        layers = load_vit(student, start.vit)
+        layers = load_vit(student, start.vit, pixels_given={"mean", "std"} <= set(given))
         source = start.vit
     else:
         assert start.run is not None

@@ -103,7 +103,7 @@ def _clip(name: str, size: int) -> Recognizer:
 def _timm(name: str, size: int) -> Recognizer:
     import timm
 
-    from understudy.models.backbones import pixel_statistics
+    from understudy.models.pixel_statistics import pixel_statistics
 
     # Only names of architectures: timm takes addresses of hubs too, and would fetch.
     _check(name, timm.list_models(), "timm", "model")
