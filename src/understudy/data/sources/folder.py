@@ -10,7 +10,7 @@ from pathlib import Path
 from understudy.data.manifest import Manifest
 from understudy.data.media import MEDIA_SUFFIXES, PICTURE_SUFFIXES, is_folder, kind_of
 from understudy.errors import UserError
-from understudy.types import Record
+from understudy.record import Record
 
 DEEPEST = 100
 """Folders in folders that are walked through."""
