@@ -267,7 +267,7 @@ def test_lines_and_json():
 
 @given(st.floats(0.04, 5000), st.floats(0.2, 20))
 def test_windows_cover_a_video_and_overlap_by_half(duration_s, window_s):
-    bounds = window_bounds(duration_s, window_s)
+    bounds = list(window_bounds(duration_s, window_s))
     assert bounds[0][0] == 0
     assert bounds[-1][1] == duration_s
     if duration_s <= 1.5 * window_s:

@@ -5,16 +5,17 @@ Every check is a question to whole columns; names are read only of the rows that
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from understudy.data.columns import distinct, pc
+from understudy.data.media import PICTURE_SUFFIXES, kind_of
 from understudy.errors import UserError, nearest
-from understudy.types import UNKNOWN, WARMING_UP, is_reserved
+from understudy.record import UNKNOWN, WARMING_UP, is_reserved
 
 if TYPE_CHECKING:
     from understudy.data.manifest import Manifest
@@ -34,16 +35,39 @@ def check_manifest(
     check_rows(manifest)
     check_splits(manifest, allow_shared_groups)
     if files:
-        missing = [
-            path
-            for row, path in enumerate(manifest.columns.path.to_pylist())
-            if not os.path.exists(manifest.path_of(row))
-        ]
-        if missing:
-            raise UserError(
-                f"{len(missing)} of {len(manifest)} files are missing below {manifest.root}: "
-                f"{_some(missing)}"
-            )
+        _check_files(manifest)
+
+
+def _check_files(manifest: Manifest) -> None:
+    """Whether there is a file, or a folder with pictures, for each row; nothing is opened."""
+    missing, wrong = [], []
+    for row, path in enumerate(manifest.columns.path.to_pylist()):
+        try:
+            kind = kind_of(manifest.path_of(row))
+        except (OSError, ValueError):
+            missing.append(path)
+            continue
+        if kind == "a folder" and not _holds_pictures(manifest.path_of(row)):
+            wrong.append(f"{path} (a folder without pictures)")
+        elif kind not in {"file", "a folder"}:
+            wrong.append(f"{path} ({kind})")
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(manifest)} files are missing below {manifest.root}: "
+            f"{_some(missing)}"
+        )
+    if wrong:
+        raise UserError(
+            f"{len(wrong)} of {len(manifest)} rows name no file that is read: {_some(wrong)} A "
+            "clip is a video, a picture or a folder of pictures."
+        )
+
+
+def _holds_pictures(folder: Path) -> bool:
+    try:
+        return any(file.suffix.lower() in PICTURE_SUFFIXES for file in folder.iterdir())
+    except OSError:
+        return False
 
 
 def check_rows(manifest: Manifest) -> None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from understudy.errors import UserError
-from understudy.types import Record
+from understudy.record import Record
 
 pc: Any = pyarrow.compute
 """Arrow's functions on columns. They are made when it is imported, so type checkers know none."""

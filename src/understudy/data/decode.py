@@ -24,6 +24,9 @@ from understudy.data.media import (
     DecodeError,
     MediaInfo,
     exact_s,
+    faults_of,
+    is_folder,
+    open_file,
 )
 from understudy.data.pictures import is_picture, probe_picture, read_picture
 from understudy.data.sampling import Timeline
@@ -54,7 +57,7 @@ def probe(path: str | Path) -> MediaInfo:
     Raises DecodeError if the file is missing, empty, damaged or holds no pictures.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         files = _frame_files(path)
         first = probe_picture(files[0])
         return MediaInfo(
@@ -121,7 +124,7 @@ def read_views(
     def finish(frame: Tensor) -> dict[int | None, Tensor]:
         return {side: _shrink(frame, short_side=side) for side in sides}
 
-    if path.is_dir():
+    if is_folder(path):
         shrunk = list(map(finish, _read_folder(path, union)))
     elif _is_picture(path):
         if len(union) > 1:
@@ -145,7 +148,7 @@ def stream_frames(path: str | Path, step_s: float | None) -> Iterator[tuple[floa
     DecodeError for anything but a video, and when a frame is damaged.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         raise DecodeError(path, "a folder, not a video")
     if _is_picture(path):
         raise DecodeError(path, "a picture, not a video")
@@ -159,21 +162,19 @@ def natural_key(path: Path) -> tuple[list[tuple[int, str]], str]:
 
 
 def _is_picture(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            head = file.read(32)
-    except OSError as error:
-        raise DecodeError(path, f"it cannot be opened: {error.strerror}") from error
+    with open_file(path) as file, faults_of(path, "it cannot be opened"):
+        head = file.read(32)
     if not head:
         raise DecodeError(path, "the file is empty")
     return is_picture(head)
 
 
 def _frame_files(folder: Path) -> list[Path]:
-    files = sorted(
-        (file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES),
-        key=natural_key,
-    )
+    with faults_of(folder, "it cannot be opened"):
+        files = sorted(
+            (file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES),
+            key=natural_key,
+        )
     if not files:
         raise DecodeError(folder, "the folder holds no pictures")
     return files

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from understudy.data.media import kind_of
+
 PART_BYTES = 16_384
 """Read at the head, in the middle and at the tail of a file; a smaller one than three is read
 whole."""
@@ -24,13 +26,15 @@ _AT_ONCE = 10_000
 def fingerprint(path: Path) -> str | None:
     """SIZE-HASH of a file's bytes; of a folder, of the names and bytes of the files in it.
 
-    The hash is 128 bits of BLAKE2 over head, middle and tail. None where nothing can be read.
+    The hash is 128 bits of BLAKE2 over head, middle and tail. None where nothing can be read, or
+    nothing ought to be: what is neither file nor folder is not opened.
     """
     try:
-        if path.is_dir():
+        kind = kind_of(path)
+        if kind == "a folder":
             return _of_folder(path)
-        return _of_file(path)
-    except OSError:
+        return _of_file(path) if kind == "file" else None
+    except (OSError, ValueError):
         return None
 
 

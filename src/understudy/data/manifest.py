@@ -22,7 +22,7 @@ from understudy.data.columns import Coded, Columns, Labels, Records, Text, as_te
 from understudy.data.identity import fingerprint_of, ids_of
 from understudy.data.splitting import complete_splits, split_by_group
 from understudy.errors import UserError, nearest
-from understudy.types import Record
+from understudy.record import Record
 
 __all__ = [
     "SPLITS",

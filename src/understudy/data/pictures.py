@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from understudy.data.media import DecodeError, MediaInfo
-
-# A Pillow error is whatever its many format plugins raise on damaged bytes.
-_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, MemoryError, RuntimeError)
+from understudy.data.media import TOO_MANY, DecodeError, MediaInfo, check_size, faults_of, open_file
 
 
 def is_picture(head: bytes) -> bool:
@@ -22,7 +21,7 @@ def is_picture(head: bytes) -> bool:
     An animated GIF is a video here, and so is every GIF.
     """
     if head[4:8] == b"ftyp":
-        return head[8:12] in {b"avif", b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}
+        return head[8:12] in _HEIF | {b"avif"}
     if head[:4] == b"RIFF":
         return head[8:12] == b"WEBP"
     starts = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*")
@@ -48,34 +47,43 @@ def read_picture(path: Path) -> Tensor:
     with _open(path) as image:
         if getattr(image, "is_animated", False) and image.format in {"PNG", "WEBP"}:
             raise DecodeError(path, f"an animated {image.format}; convert it to a video")
-        try:
+        with faults_of(path, "damaged picture"):
             image.load()
             rgb = _to_rgb(path, ImageOps.exif_transpose(image))
-        except _ERRORS as error:
-            raise DecodeError(path, f"damaged picture: {error}") from error
-        return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+            return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
 
 
-def _open(path: Path) -> Image.Image:
-    _register_heif(path)
-    try:
+@contextmanager
+def _open(path: Path) -> Iterator[Image.Image]:
+    """A picture whose header was read, and is no larger than may be."""
+    with open_file(path) as file, faults_of(path, "no readable picture"):
+        formats = _formats(file.read(12))
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(path)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DecodeError(path, f"too large to be a picture: {error}") from error
-    except _ERRORS as error:
-        raise DecodeError(path, f"no readable picture: {error}") from error
+            # The size is tested here, and so are those that Pillow only warns of.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            try:
+                image = Image.open(file, formats=formats)
+            except Image.DecompressionBombError as error:
+                raise DecodeError(path, TOO_MANY) from error
+        with image:
+            check_size(path, *image.size)
+            yield image
 
 
-def _register_heif(path: Path) -> None:
-    """Teach Pillow HEIC, but only when one comes along: the plugin takes a while to load."""
-    with path.open("rb") as file:
-        if file.read(12)[8:] not in {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}:
-            return
+_HEIF = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"})
+
+
+def _formats(head: bytes) -> tuple[str, ...]:
+    """What Pillow may take a file for; others of its formats open further files or start programs.
+
+    HEIC is taught to it only when one comes along: the plugin takes a while to load.
+    """
+    if head[8:] not in _HEIF:
+        return ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
     from pillow_heif import register_heif_opener
 
     register_heif_opener()
+    return ("HEIF",)
 
 
 def _to_rgb(path: Path, image: Image.Image) -> Image.Image:

@@ -2,6 +2,9 @@
 
 Times are presentation times on the file's own clock, compared exactly in the stream's time base.
 HDR pixels are converted to 8 bits without tone mapping: pale, but the same everywhere.
+
+FFmpeg is given bytes and no name, since names mean things to it (`x:` a protocol, `%03d` a row of
+files), and no way to open anything else.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar, cast
@@ -24,24 +27,35 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from understudy.data.media import DecodeError, MediaInfo, exact_s
+from understudy.data.extent import ESTIMATED, extent, period_of, time_base
+from understudy.data.media import (
+    MAX_PIXELS,
+    TOO_MANY,
+    DecodeError,
+    MediaInfo,
+    check_size,
+    exact_s,
+    faults_of,
+    open_file,
+)
 from understudy.data.pixels import to_rgb, upright
 
 Finished = TypeVar("Finished")
 
 WORTH_A_SEEK = 8
 """A seek pays off when it skips this many frames at least."""
-MAX_FPS = 240
-"""A header that claims more tells its clock's resolution, not its frame rate."""
-
-ESTIMATED = frozenset({"mpeg", "mpegts"})
-"""Formats without a header that tells the duration; FFmpeg guesses it from the bit rate."""
-FROM_ZERO = frozenset({"matroska,webm", "asf"})
-"""Formats whose duration counts from zero on the clock, and so holds the time before the start."""
-
-
-class _SeekMissedError(Exception):
-    """A seek landed after the frame that was wanted."""
+FORMATS = (
+    "mov,matroska,avi,mpegts,mpeg,asf,flv,live_flv,ogg,gif,swf,mxf,dv,rm,nut,ivf,wtv,dhav,apng,"
+    "mpegvideo,m4v,h263,h264,hevc,vvc,av1,obu,vc1,mjpeg,mpjpeg,yuv4mpegpipe,"
+    "mp3,wav,aac,flac"  # only to say that it is only audio
+)
+"""Demuxers that read one file. None that reads a playlist (hls, concat, dash, sdp, imf), or other
+files beside it (image2, mlv, vobsub): a file that only names others would have them opened."""
+OPTIONS = {
+    "format_whitelist": FORMATS,
+    "protocol_whitelist": "none",
+    "max_pixels": str(MAX_PIXELS),  # of the decoder, should frames be larger than the header says
+}
 
 
 def probe_video(path: Path) -> MediaInfo:
@@ -51,7 +65,7 @@ def probe_video(path: Path) -> MediaInfo:
         if frame is None:
             raise DecodeError(path, "it holds no frame")
         height, width = upright(torch.empty(frame.height, frame.width), frame).shape
-        start, end, fps = _extent(container, stream)
+        start, end, fps = extent(path, container, stream)
     return MediaInfo(
         kind="video",
         duration_s=float(end - start),
@@ -76,20 +90,20 @@ def read_video(
     far enough ahead, so that no frame is ever decoded twice; `seek=False` never jumps, and gives
     the same pixels. Raises DecodeError when a wanted frame is damaged or missing.
     """
-    if seek:
-        try:
-            return _read(path, times_s, finish, seek=True)
-        except _SeekMissedError:
-            pass
-    return _read(path, times_s, finish, seek=False)
+    pixels = _read(path, times_s, finish, seek=True) if seek else None
+    if pixels is None:
+        pixels = _read(path, times_s, finish, seek=False)
+    assert pixels is not None, "it did not jump"
+    return pixels
 
 
 def _read(
     path: Path, times_s: Sequence[float], finish: Callable[[Tensor], Finished], *, seek: bool
-) -> list[Finished]:
+) -> list[Finished] | None:
+    """None where a jump landed after the frame that was wanted."""
     pixels: list[Finished] = []
     with _open(path) as (container, stream):
-        base, period, reformatter = _time_base(stream), _period(stream), VideoReformatter()
+        base, period, reformatter = time_base(stream), period_of(stream), VideoReformatter()
         keys = _key_frames(container, stream) if seek else []
         frames = _in_order(path, container, stream)
         shown: VideoFrame | None = None
@@ -103,7 +117,7 @@ def _read(
                 frames = _in_order(path, container, stream)
                 shown, ahead = None, next(frames, None)
                 if ahead is None or cast(int, ahead.pts) > tick:
-                    raise _SeekMissedError
+                    return None
             while ahead is not None and cast(int, ahead.pts) <= tick:
                 shown, ahead = ahead, next(frames, None)
             if shown is None:
@@ -128,7 +142,7 @@ def stream_video(path: Path, step_s: float | None) -> Iterator[tuple[float, Tens
     off a second or more before its header says.
     """
     with _open(path) as (container, stream):
-        base, period, reformatter = _time_base(stream), _period(stream), VideoReformatter()
+        base, period, reformatter = time_base(stream), period_of(stream), VideoReformatter()
         frames = _in_order(path, container, stream)
         shown = next(frames, None)
         if shown is None:
@@ -166,31 +180,38 @@ def _step_middle(start: int, number: int, step_s: float, base: Fraction) -> int:
 
 @contextmanager
 def _open(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    try:
-        with av.open(str(path), metadata_errors="replace") as container:
+    with open_file(path) as file, faults_of(path, "no readable video"):
+        try:
+            opened = av.open(file, options=OPTIONS, metadata_errors="replace")
+        except av.error.ArgumentError as error:  # FFmpeg knows it, and it is none of FORMATS
+            raise DecodeError(path, "neither a picture nor a video of a known kind") from error
+        with cast(InputContainer, opened) as container:
             yield container, _video_stream(path, container)
-    except (av.error.FFmpegError, UnicodeError) as error:
-        raise DecodeError(path, f"no readable video: {_reason(error)}") from error
 
 
 def _video_stream(path: Path, container: InputContainer) -> VideoStream:
-    if container.format.name.endswith("_pipe") or container.format.name in {"image2", "tty"}:
-        raise DecodeError(path, "neither a picture nor a video of a known kind")
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:  # the cover of a song
+            codec = stream.codec_context
+            if codec is None:
+                raise DecodeError(path, "its codec is none that is known here")
+            if codec.width and codec.height:
+                check_size(path, codec.width, codec.height)
+            codec.options = OPTIONS
             # Loaders have processes of their own; threads would only delay the first frame.
-            stream.codec_context.thread_count = 1
+            codec.thread_count = 1
             return stream
     raise DecodeError(path, "it holds no video stream" + (", only audio" * bool(container.streams)))
 
 
 def _decode(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    try:
-        yield from container.decode(stream)
-    except av.error.EOFError:
-        return
-    except av.error.FFmpegError as error:
-        raise DecodeError(path, f"damaged video: {_reason(error)}") from error
+    # FFmpeg forgets a size that is over `max_pixels`.
+    sized = stream.codec_context.width and stream.codec_context.height
+    fault = "damaged video" if sized else f"its size cannot be read, or is {TOO_MANY}"
+    with faults_of(path, fault), suppress(av.error.EOFError):
+        for frame in container.decode(stream):
+            check_size(path, frame.width, frame.height)
+            yield frame
 
 
 def _in_order(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
@@ -198,7 +219,7 @@ def _in_order(path: Path, container: InputContainer, stream: VideoStream) -> Ite
     last: int | None = None
     for frame in _decode(path, container, stream):
         if frame.pts is None:
-            frame.pts = (stream.start_time or 0) if last is None else last + _period(stream)
+            frame.pts = (stream.start_time or 0) if last is None else last + period_of(stream)
         if frame.pts == last:  # rounded by its container to the same tick
             frame.pts += 1
         if last is not None and frame.pts < last:
@@ -218,62 +239,3 @@ def _key_frames(container: InputContainer, stream: VideoStream) -> list[tuple[in
 def _key_before(keys: list[tuple[int, int]], tick: int) -> tuple[int, int] | None:
     place = bisect.bisect_right(keys, (tick, math.inf))
     return keys[place - 1] if place else None
-
-
-def _extent(container: InputContainer, stream: VideoStream) -> tuple[Fraction, Fraction, Fraction]:
-    """Start and end in exact seconds, and frames per second."""
-    base = _time_base(stream)
-    start = (stream.start_time or 0) * base
-    rate = stream.average_rate or stream.guessed_rate
-    if rate is not None and rate > MAX_FPS:
-        rate = None
-    name = container.format.name
-    if stream.duration and rate and name not in ESTIMATED:
-        end = (Fraction(0) if name in FROM_ZERO else start) + stream.duration * base
-        if name == "avi":  # FFmpeg shortens the duration of a file that breaks off
-            end = max(end, start + stream.frames / rate)
-        return start, end, rate
-    return _scanned_extent(container, stream, start, rate)
-
-
-def _scanned_extent(
-    container: InputContainer, stream: VideoStream, start: Fraction, rate: Fraction | None
-) -> tuple[Fraction, Fraction, Fraction]:
-    """As `_extent`, from the times of packets: of the last ones only, where the rate is known."""
-    base = _time_base(stream)
-    name = container.format.name
-    claimed = container.duration is not None and name not in ESTIMATED
-    header_start = 0 if name in FROM_ZERO else container.start_time or 0
-    header_end = Fraction(header_start + (container.duration or 0), av.time_base)
-    from_s = header_end - 2 if claimed and rate is not None else Fraction(0)
-    container.seek(max(0, int(from_s * av.time_base)), backward=True)
-    times: list[Fraction] = []
-    last = start  # over all streams
-    for packet in container.demux():
-        if packet.pts is not None and packet.time_base is not None:
-            last = max(last, packet.pts * packet.time_base)
-            if packet.stream.index == stream.index:
-                times.append(packet.pts * base)
-    if rate is None:
-        span = max(times, default=start) - min(times, default=start)
-        rate = (len(times) - 1) / span if span else Fraction(1)
-    end = max(times, default=start) + 1 / rate
-    # A file that breaks off is not shortened in silence: its lost frames will be found missing.
-    if claimed and header_end - max(last, end) > 1:
-        end = header_end
-    return start, end, rate
-
-
-def _time_base(stream: VideoStream) -> Fraction:
-    assert stream.time_base is not None
-    return stream.time_base
-
-
-def _period(stream: VideoStream) -> int:
-    """Ticks that a frame lasts, roughly; at least 1."""
-    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    return max(1, round(1 / (rate * _time_base(stream))))
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

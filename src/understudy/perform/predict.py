@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,10 @@ import torch
 from torch import Tensor
 
 from understudy.data.decode import natural_key, probe, read_frames
-from understudy.data.media import MEDIA_SUFFIXES, DecodeError, MediaInfo
+from understudy.data.media import MEDIA_SUFFIXES, DecodeError, MediaInfo, is_folder
 from understudy.data.pseudo import held
 from understudy.data.sampling import Timeline, sample_times
-from understudy.data.sources.folder import is_frame_folder
+from understudy.data.sources.folder import DEEPEST, identity_of, is_frame_folder
 from understudy.data.transforms import prepare
 from understudy.errors import UserError
 from understudy.perform.pace import SLACK, taught_rate
@@ -104,20 +105,39 @@ class _File:
 def _files(paths: Iterable[str | Path], *, takes_clips: bool) -> Iterator[_File]:
     """Every file and frame folder that the paths stand for."""
     for path in map(Path, paths):
+        yield from _walked(path, takes_clips, 0, set())
+
+
+def _walked(
+    path: Path, takes_clips: bool, depth: int, seen: set[tuple[int, int]]
+) -> Iterator[_File]:
+    """The same for one path. seen: folders that were walked through, as links may lead back."""
+    try:
         if not path.exists():
             yield _File(path, error="there is no such file")
-        elif not path.is_dir() or (takes_clips and is_frame_folder(path)):
+            return
+        if not is_folder(path) or (takes_clips and is_frame_folder(path)):
             yield _File(path)
-        else:
-            inner = [
-                entry
-                for entry in sorted(path.iterdir(), key=natural_key)
-                if not entry.name.startswith(".")
-                and (entry.is_dir() or entry.suffix.lower() in MEDIA_SUFFIXES)
-            ]
-            if not inner:
-                yield _File(path, error="this folder holds no video and no picture")
-            yield from _files(inner, takes_clips=takes_clips)
+            return
+        if identity_of(path) in seen:
+            return
+        seen.add(identity_of(path))
+        inner = [
+            entry
+            for entry in sorted(path.iterdir(), key=natural_key)
+            if not entry.name.startswith(".")
+            and (is_folder(entry) or entry.suffix.lower() in MEDIA_SUFFIXES)
+        ]
+    except OSError as error:
+        yield _File(path, error=f"it cannot be opened: {error.strerror}")
+        return
+    if depth == DEEPEST:
+        yield _File(path, error=f"it lies more than {DEEPEST} folders deep")
+        return
+    if not inner:
+        yield _File(path, error="this folder holds no video and no picture")
+    for entry in inner:
+        yield from _walked(entry, takes_clips, depth + 1, seen)
 
 
 def _clips(file: _File, look: Sampling, at_once: int) -> Iterator[Tensor]:
@@ -131,12 +151,11 @@ def _clips(file: _File, look: Sampling, at_once: int) -> Iterator[Tensor]:
     info = probe(file.path)
     file.kind, file.duration_s = info.kind, info.duration_s
     file.warnings = tuple(_warnings(info, look))
-    times_s = [
+    times_s = (
         sample_times(look.method, look.frames, timeline, stride_s=look.stride_s)
         for timeline in _timelines(info, look.clip_seconds or PICTURE_WINDOW_S)
-    ]
-    for start in range(0, len(times_s), at_once):
-        windows = times_s[start : start + at_once]
+    )
+    while windows := list(islice(times_s, at_once)):
         wanted = sorted({time_s for window in windows for time_s in window})
         frames = prepare(read_frames(file.path, wanted, short_side=look.size), look.size)
         if info.kind == "picture" and look.hold_pictures:
@@ -164,20 +183,18 @@ def _warnings(info: MediaInfo, look: Sampling) -> Iterator[str]:
         )
 
 
-def _timelines(info: MediaInfo, window_s: float) -> list[Timeline]:
+def _timelines(info: MediaInfo, window_s: float) -> Iterator[Timeline]:
     """The timeline of every window, on the file's clock and widened to whole frames."""
-    start_s, end_s = info.start_s, info.start_s + info.duration_s
-    windows = [] if info.kind == "picture" else window_bounds(info.duration_s, window_s)
-    if len(windows) <= 1:
-        return [Timeline(start_s, end_s, info.fps)]
-    return [
-        Timeline(
-            start_s + math.floor(first_s * info.fps + 1e-6) / info.fps,
-            min(end_s, start_s + math.ceil(last_s * info.fps - 1e-6) / info.fps),
-            info.fps,
+    start_s, end_s, fps = info.start_s, info.start_s + info.duration_s, info.fps
+    for first_s, last_s in window_bounds(info.duration_s, window_s):
+        if info.kind == "picture" or (first_s, last_s) == (0.0, info.duration_s):
+            yield Timeline(start_s, end_s, fps)
+            continue
+        yield Timeline(
+            start_s + math.floor(first_s * fps + 1e-6) / fps,
+            min(end_s, start_s + math.ceil(last_s * fps - 1e-6) / fps),
+            fps,
         )
-        for first_s, last_s in windows
-    ]
 
 
 def _recognise(classifier: Classifier, waiting: list[tuple[_File, Tensor]]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from understudy.types import UNKNOWN, WARMING_UP, is_reserved
+from understudy.record import UNKNOWN, WARMING_UP, is_reserved
 
 
 class MovingAverage:

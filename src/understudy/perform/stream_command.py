@@ -20,9 +20,10 @@ from understudy.perform.pace import Slow
 from understudy.perform.smoothing import Change
 from understudy.perform.sources import CameraSource, FileSource, Source
 from understudy.perform.stream import Stream, StreamModel, Summary
+from understudy.record import is_reserved
 from understudy.run import RunClassifier
 from understudy.run.classifier import checked_threshold
-from understudy.types import Classifier, is_reserved
+from understudy.types import Classifier
 
 RECONNECT_S = 10.0
 """Default time for which a lost camera is tried again, in seconds."""

@@ -7,7 +7,7 @@ never overlap; moments in a row with the same best label become one segment.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -30,8 +30,8 @@ class Segment:
     probabilities: dict[str, float]
 
 
-def window_bounds(duration_s: float, window_s: float) -> list[tuple[float, float]]:
-    """Start and end in seconds of the windows that cover a video, half overlapped.
+def window_bounds(duration_s: float, window_s: float) -> Iterator[tuple[float, float]]:
+    """Start and end in seconds of the windows that cover a video, half overlapped, one by one.
 
     Up to 1.5 windows of video are one window. Longer ones are cut into equal slots of about half a
     window, and every two neighbours are a window: W windows over W + 1 slots. So that they fit, a
@@ -39,10 +39,11 @@ def window_bounds(duration_s: float, window_s: float) -> list[tuple[float, float
     """
     assert window_s > 0, "a window has a length"
     if duration_s <= 1.5 * window_s:
-        return [(0.0, duration_s)]
+        yield 0.0, duration_s
+        return
     slots = round(duration_s / (window_s / 2))
-    edges = [duration_s * (slot / slots) for slot in range(slots + 1)]
-    return list(zip(edges, edges[2:], strict=False))
+    for slot in range(slots - 1):
+        yield duration_s * (slot / slots), duration_s * ((slot + 2) / slots)
 
 
 def merge_windows(

@@ -8,9 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from understudy.data.manifest import Manifest
-from understudy.data.media import MEDIA_SUFFIXES, PICTURE_SUFFIXES
+from understudy.data.media import MEDIA_SUFFIXES, PICTURE_SUFFIXES, is_folder, kind_of
 from understudy.errors import UserError
-from understudy.types import Record
+from understudy.record import Record
+
+DEEPEST = 100
+"""Folders in folders that are walked through."""
 
 SPLIT_FOLDERS = {
     "train": "train",
@@ -44,21 +47,11 @@ def from_folder(
         raise UserError("group_by and neighbours both say what belongs together; give one.")
     if not root.is_dir():
         raise UserError(f"There is no folder {root}.")
-    records: list[Record] = []
     ignored: list[str] = []
-    for split, folder in _split_folders(root):
-        for entry in sorted(folder.iterdir()):
-            name = entry.relative_to(root).as_posix()
-            found = list(_clips(entry, root, ignored)) if entry.is_dir() else []
-            if not found:
-                ignored.append(name)
-            if found and "|" in entry.name:
-                raise UserError(
-                    f"The folder {entry} cannot be a class: in tables | stands between several "
-                    "labels of one clip. Rename it."
-                )
-            # Tables are read without blanks around a value, so a class is named without them.
-            records += [Record(clip, entry.name.strip(), split, group=clip) for clip in found]
+    try:
+        records = list(_records(root, ignored))
+    except OSError as error:
+        raise UserError(f"{error.filename or root} cannot be read: {error.strerror}.") from error
     if not records:
         raise UserError(
             f"{root} holds no sub-folder with media. Expected one for each class, with videos, "
@@ -71,6 +64,25 @@ def from_folder(
     return Manifest.from_records(records, root, ignored=ignored)
 
 
+def _records(root: Path, ignored: list[str]) -> Iterator[Record]:
+    """A row for each clip; what is none goes to `ignored`."""
+    for split, folder in _split_folders(root):
+        for entry in sorted(folder.iterdir()):
+            name = entry.relative_to(root).as_posix()
+            seen = {identity_of(root), identity_of(folder)}
+            found = list(_clips(entry, root, ignored, seen)) if is_folder(entry) else []
+            if not found:
+                ignored.append(name)
+            if found and "|" in entry.name:
+                raise UserError(
+                    f"The folder {entry} cannot be a class: in tables | stands between several "
+                    "labels of one clip. Rename it."
+                )
+            for clip in found:
+                # Tables are read without blanks around a value: a class is named without them.
+                yield Record(clip, entry.name.strip(), split, group=clip)
+
+
 def _one_level_up(root: Path) -> str:
     if any(entry.suffix.lower() in MEDIA_SUFFIXES for entry in root.iterdir()):
         return f" Media lie directly in it: is {root.parent} the folder of the classes?"
@@ -78,26 +90,53 @@ def _one_level_up(root: Path) -> str:
 
 
 def _split_folders(root: Path) -> list[tuple[str, Path]]:
-    folders = [entry for entry in sorted(root.iterdir()) if entry.is_dir()]
+    folders = [entry for entry in sorted(root.iterdir()) if is_folder(entry)]
     names = [SPLIT_FOLDERS.get(folder.name.lower()) for folder in folders]
     if folders and all(names) and "train" in names:
         return [(name, folder) for name, folder in zip(names, folders, strict=True) if name]
     return [("", root)]
 
 
-def _clips(folder: Path, root: Path, ignored: list[str]) -> Iterator[str]:
-    """Paths of the clips below a class folder; what is no media goes to `ignored`."""
+def _clips(
+    folder: Path, root: Path, ignored: list[str], seen: set[tuple[int, int]]
+) -> Iterator[str]:
+    """Paths of the clips below a class folder; what is no media goes to `ignored`, and so does a
+    link to a folder that was walked through before. seen: what these are known by."""
+    if identity_of(folder) in seen:
+        ignored.append(folder.relative_to(root).as_posix())
+        return
+    seen.add(identity_of(folder))
+    if len(folder.relative_to(root).parts) > DEEPEST:
+        raise UserError(f"{folder} lies more than {DEEPEST} folders deep. Move it further up.")
     for entry in sorted(folder.iterdir()):
         name = entry.relative_to(root).as_posix()
-        if entry.is_dir():
+        if is_folder(entry):
             if is_frame_folder(entry):
                 yield name
             else:
-                yield from _clips(entry, root, ignored)
-        elif entry.suffix.lower() in MEDIA_SUFFIXES and not entry.name.startswith("."):
+                yield from _clips(entry, root, ignored, seen)
+        elif is_media(entry):
             yield name
         else:
             ignored.append(name)
+
+
+def is_media(entry: Path) -> bool:
+    """Whether a name is one of media, and no FIFO, device or socket bears it. What is missing (a
+    link to nothing) counts: it is told when it is read."""
+    if entry.suffix.lower() not in MEDIA_SUFFIXES or entry.name.startswith("."):
+        return False
+    try:
+        return kind_of(entry) == "file"
+    except OSError:
+        return True
+
+
+def identity_of(folder: Path) -> tuple[int, int]:
+    """What a folder is known by whatever links lead to it: loops of links are walked through once.
+    Raises OSError."""
+    found = folder.stat()
+    return found.st_dev, found.st_ino
 
 
 def is_frame_folder(folder: Path) -> bool:
