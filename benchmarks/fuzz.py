@@ -37,7 +37,7 @@ KINDS: dict[str, Callable[[Random, Workshop, Path], Input]] = {
 }
 _TURNS = ("media", "tables", "runs", "media", "artifacts", "recipes", "tables", "media", "runs",
           "artifacts")  # fmt: skip
-LIMITS = Limits(wall_s=90, processor_s=20, memory_mb=2048)
+LIMITS = Limits(wall_s=90, idle_s=8, processor_s=20, memory_mb=2048)
 GROWN_MB = 1200
 """Memory of a child beyond the parent's from which a case counts as hung."""
 

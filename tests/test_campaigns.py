@@ -101,6 +101,15 @@ def test_a_child_can_be_killed_timed_and_watched(tmp_path):
     run_script("-c", CHILDREN, str(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["chaos", "fuzz"])
+def test_the_page_says_what_the_newest_table_says(campaigns, name):
+    outcome = campaigns["outcome"]
+    lines = outcome.summary(outcome.read(max((ROOT / "results").glob(f"{name}_2*.csv"))))
+    assert len(lines) > 5
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    assert [line for line in lines if line not in text] == []
+
+
 KILLS = (1, 3, 4, 13, 14, 28, 54)
 PAIRS = (101, 117)
 DISKS = (119, 128, 143, 147, 152)

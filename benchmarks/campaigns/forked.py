@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import importlib
 import os
 import pickle
@@ -40,10 +41,11 @@ _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.sym
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """wall_s: seconds after which a child hangs. processor_s, memory_mb: beyond what the parent
-    had; None: not limited."""
+    """wall_s: seconds after which a child hangs; idle_s: those after which it does when it has not
+    computed at all. processor_s, memory_mb: beyond what the parent had; None: not limited."""
 
     wall_s: float = 120.0
+    idle_s: float = 30.0
     processor_s: int | None = None
     memory_mb: int | None = None
     file_bytes: int | None = None
@@ -79,6 +81,8 @@ def import_all() -> None:
     torch.set_num_threads(1)
     for name in IMPORTED:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # a child that collects garbage would copy all of it
 
 
 def run(
@@ -127,10 +131,14 @@ class Child:
         return []
 
     def wait(self) -> Ended:
-        hung, deadline = False, self.began + self.limits.wall_s
+        hung, deadline = False, self._deadline()
         killed_at = None if self.kill.after_s is None else self.began + self.kill.after_s
+        busy, seen = 0.0, self.began
         while self.running():
             now = time.monotonic()
+            if now > seen + self.limits.idle_s / 4:
+                busy, seen, idle = _busy_s(self.process), now, _busy_s(self.process) == busy
+                deadline = min(deadline, now + self.limits.idle_s) if idle else self._deadline()
             if killed_at is not None and now >= killed_at:
                 self._signal(signal.SIGKILL)
                 break
@@ -161,6 +169,9 @@ class Child:
             changes=sum(note.startswith("change") for note in notes),
             connections=[note for note in notes if note.startswith("connect")],
         )
+
+    def _deadline(self) -> float:
+        return self.began + self.limits.wall_s
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -270,6 +281,14 @@ def _limit(limits: Limits) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that writing fails with EFBIG
         resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes, limits.file_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _busy_s(process: int) -> float:
+    """Seconds of processor that a process has had."""
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return -1.0
 
 
 def _writes(arguments: tuple[Any, ...]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import struct
 from pathlib import Path
@@ -206,21 +205,10 @@ def _trick(artifact: Path, outside: Path, rng: Random) -> str:
         shutil.copy(artifact / f"{kind}.onnx", outside / f"{kind}.onnx")
     contract = json.loads((artifact / "contract.json").read_text(encoding="utf-8"))
     if rng.random() < 0.4:
-        kind = rng.choice(("file", "contract", "folder"))
-        if kind == "folder":
-            shutil.move(artifact, outside / "artifact")
-            (outside / "artifact" / "clip.onnx").rename(outside / "artifact" / "real.onnx")
-            os.symlink("../clip.onnx", outside / "artifact" / "clip.onnx")
-            shutil.move(outside / "artifact", artifact)
-            return (
-                "clip.onnx is a link to ../clip.onnx"
-                if (artifact / "clip.onnx").exists()
-                else "a dead link"
-            )
-        name = f"{graph}.onnx" if kind == "file" else "contract.json"
-        (artifact / name).rename(outside / name)
-        (artifact / name).symlink_to(outside / name)
-        return f"{name} is a link that leads outside"
+        target = rng.choice((f"../outside/{graph}.onnx", str(outside / f"{graph}.onnx")))
+        (artifact / f"{graph}.onnx").unlink()
+        (artifact / f"{graph}.onnx").symlink_to(target)
+        return f"{graph}.onnx is a link that leads outside"
     file = rng.choice((f"../outside/{graph}.onnx", str(outside / f"{graph}.onnx"),
                        f"./../outside/{graph}.onnx", f"{graph}.onnx/../../outside/{graph}.onnx",
                        f"..//outside/{graph}.onnx"))  # fmt: skip

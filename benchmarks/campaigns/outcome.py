@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -17,6 +18,8 @@ and a message. wrong: another answer without a word, or anything that no file ma
 something of the user's is gone, or a later call can't mend what a kill broke. left: right, but
 files that nobody needs stay behind. crashed: a traceback, a signal, another exit code. hung: over
 the limits of time."""
+
+_TOLD = ("part", "subject", "what", "outcome", "place", "message")
 
 FINE = ("right", "refused")
 
@@ -112,6 +115,14 @@ def write(name: str, rows: list[Row], folder: Path, facts: dict[str, Any]) -> Pa
     path = folder / f"{name}_{context['date']}.csv"
     write_rows(path, [asdict(row) | facts | {"understudy": context["understudy"]} for row in rows])
     return path
+
+
+def read(path: Path) -> list[Row]:
+    """The cases that `write` wrote, without their times."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            Row(int(one["case"]), *(one[name] for name in _TOLD)) for one in csv.DictReader(file)
+        ]
 
 
 def _line(part: str, subject: str, rows: list[Row]) -> str:
