@@ -1,0 +1,1 @@
+"""Campaigns that break things on purpose: what `chaos.py` and `fuzz.py` share."""
