@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.perform.smoothing import Labels, Latencies, MovingAverage
-from understudy.types import UNKNOWN, WARMING_UP
+from understudy.record import UNKNOWN, WARMING_UP
 
 CLASSES = ("a", "b", "c")
 
