@@ -28,6 +28,7 @@ from understudy.run import (
     write_files,
     write_json,
 )
+from understudy.run.classifier import sampling_of_run
 from understudy.types import Record
 
 OPTIONS = {"backbone": "test_efficientnet", "embedding_dim": 32, "hidden_dim": 16, "heads": 2}
@@ -362,6 +363,20 @@ def test_a_damaged_file_is_named_with_its_fault(tmp_path, name, content, message
         (run.path / name).write_bytes(content)
     with pytest.raises(UserError, match=message):
         getattr(run, name.removesuffix(".json"))
+
+
+@pytest.mark.parametrize(
+    ("method", "step_s"), [("first", None), ("centre", None), ("uniform", 0.25)]
+)
+def test_a_stream_of_a_run_that_took_neighbouring_frames_passes_none_over(tmp_path, method, step_s):
+    recipe = parse_recipe(
+        {"name": "a", "data": {"manifest": "a", "sampling": method, "size": 32}, "model":
+         {"name": "frames-attention", "options": OPTIONS}}
+    )  # fmt: skip
+    run = create_run(tmp_path / "run", recipe)
+    facts = {"classes": ["a"], "model_options": {}, "clip_seconds": 2.0}
+    write_json(run.path / "data.json", facts)
+    assert sampling_of_run(run, model()).step_s == step_s
 
 
 def test_the_record_of_a_machine_is_json_and_names_the_command(monkeypatch):

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from understudy.data.reader import is_fixed
 from understudy.data.sampling import METHODS, Timeline, sample_times
 
 timelines = st.builds(
@@ -107,6 +108,17 @@ def test_dense_windows_reach_both_ends():
         for seed in range(100)
     }
     assert firsts == {0, 1, 2, 3, 4, 5}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_methods_that_draw_nothing_are_fixed(method):
+    """What a frozen backbone said of the frames of a fixed method holds for all epochs."""
+    stride_s = 0.2 if method == "dense" else None
+    taken = [
+        sample_times(method, 5, Timeline(0.0, 4.0, 25.0), stride_s=stride_s, generator=seeded(seed))
+        for seed in range(3)
+    ]
+    assert is_fixed(method) == (taken[0] == taken[1] == taken[2])
 
 
 def test_a_picture_is_one_frame():
