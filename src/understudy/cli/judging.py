@@ -87,9 +87,18 @@ def report(
         Path | None, typer.Option(help="By default report.html in the run or the artifact.")
     ] = None,
     device: Device = "cpu",
+    pictures: Annotated[
+        bool,
+        typer.Option(
+            "--pictures/--no-pictures",
+            help="Frames of the clips in the page; without them where the people in them must not "
+            "be shown. Figures and plots stay.",
+        ),
+    ] = True,
 ) -> None:
     """Write one self-contained page about a run or an artifact."""
     from understudy.perform.loading import find_device, open_place
     from understudy.study.artifact_report import write_report_of
 
-    print_(str(write_report_of(open_place(source), out, device=find_device(device))))
+    print_(str(write_report_of(open_place(source), out, device=find_device(device),
+                               pictures=pictures)))  # fmt: skip

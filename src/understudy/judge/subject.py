@@ -100,6 +100,11 @@ def find_subject(
         origin, clips = str(manifest), _with_splits(Path(manifest), split, warnings)
         trained = _trained_on(run, warnings)
     rows = clips.rows(split)
+    if own and split == "val":
+        warnings.append(
+            "These clips chose the checkpoint from those of all epochs, so its figures are a "
+            "little too good; those of the test split are not."
+        )
     if trained is not None:
         warnings += leaks(trained, clips, rows)
     if isinstance(source, Run):

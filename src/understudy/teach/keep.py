@@ -56,6 +56,13 @@ def keep(run: Run, setup: Setup, progress: Progress) -> None:
         ) from error
 
 
+def note_preparation(run: Run, seconds: float) -> None:
+    """Add what was done again before going on to the time that training took."""
+    environment = run.environment
+    environment["prepare_seconds"] = round(environment.get("prepare_seconds", 0.0) + seconds, 3)
+    write_json(run.path / "environment.json", environment)
+
+
 def finish(run: Run, setup: Setup) -> None:
     """Keep the last weights too, and say that training came to its end."""
     _save(run, setup, "final")
