@@ -14,13 +14,13 @@ from typing import Any
 from understudy.errors import UserError
 from understudy.judge.metrics import TOP5_CLASSES
 from understudy.judge.predictions import counted
+from understudy.progress import duration
 from understudy.run import Run, read_json, write_text
 from understudy.run.unfinished import unfinished_note
 from understudy.study import devices, plots, sides
 from understudy.study.attention import make_looks
 from understudy.study.gallery import Gallery, make_gallery
 from understudy.study.limits import limits_of
-from understudy.teach.progress import duration
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

@@ -59,6 +59,7 @@ def train(recipe: Recipe, path: str | Path, *, reporter: Reporter | None = None)
     processes = Processes(device.torch)
     reporter = _of_first(processes, reporter)
     with ExitStack() as held:
+        held.enter_context(reporter)
         processes.first(lambda: held.enter_context(new_run(path, recipe)))
         return _begin(Run(path), recipe, device, processes, reporter)
 
@@ -74,6 +75,7 @@ def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
     processes = Processes(device.torch)
     reporter = _of_first(processes, reporter)
     with ExitStack() as held:
+        held.enter_context(reporter)
         processes.first(lambda: held.enter_context(writing(run.path)))
         if run.has_manifest:
             processes.first(lambda: check_clips(run.manifest))
@@ -136,7 +138,7 @@ def _begin(
     if not processes.broadcast([run.has_manifest])[0]:
         processes.first(lambda: _own_clips(run, recipe, reporter))
     setup = prepare(recipe, run, device, processes, reporter)
-    judged = judge_teachers(setup)
+    judged = judge_teachers(setup, reporter.track)
 
     def write() -> None:
         prepared = {"prepare_seconds": round(time.perf_counter() - began, 3)}
@@ -242,7 +244,7 @@ def _epoch(setup: Setup, epoch: int, steps: int, reporter: Reporter) -> tuple[di
         raise UserError(_nothing_learned(train))
     processes.share_state(learner)
     ended = time.perf_counter()
-    seconds, val = ended - started, validate(setup)
+    seconds, val = ended - started, validate(setup, reporter.track)
     entry = {
         "epoch": epoch + 1,
         "lr": lr,
