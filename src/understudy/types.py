@@ -119,6 +119,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def clips_asked_for(self) -> int:
+        """Those that could not be read are counted too."""
+        return len(self) + len(self.skipped)
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with every tensor on `device`; without waiting, from pinned memory."""
         return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))

@@ -1,5 +1,6 @@
 """From a run on disk to its predictions: the same numbers as by hand, and nothing mixed up."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def test_other_data_keeps_the_order_of_the_runs_classes(run: Run, tmp_path: Path
     assert predictions.target.tolist() == [1, 2, 1]
     assert predictions.classes == run.classes
     assert metrics["classes"] == list(run.classes)
-    assert any("1 of 3 classes have no clip" in warning for warning in metrics["warnings"])
+    assert any("1 of 3 classes has no clip" in warning for warning in metrics["warnings"])
     assert not run.predictions_path.exists()
     assert run.metrics is None
 
@@ -117,6 +118,23 @@ def test_the_folder_of_an_evaluation_says_what_was_evaluated(run: Run):
     evaluations = run.path / "evaluations"
     assert evaluation_path(run, split="val") == evaluations / "pictures-val"
     assert evaluation_path(run, checkpoint="final") == evaluations / "pictures-test-final"
+
+
+def test_tables_of_one_name_have_folders_of_their_own(run: Run, tmp_path: Path):
+    rows = [f"{number}.png,still" for number in (7, 8, 15)]
+    here, there = tmp_path / "new.csv", tmp_path / "other" / "new.csv"
+    there.parent.mkdir()
+    write_table(here, ["path,label", *rows])
+    write_table(there, ["path,label", *(f"../{row}" for row in rows[:2])])
+    first = evaluate(run, manifest=here, split="test")
+    second = evaluate(run, manifest=there, split="test")
+    assert first.path.name == "new-test"
+    assert second.path.name.startswith("new-")
+    assert second.path != first.path
+    counts = [json.loads((one.path / "metrics.json").read_text())["n"] for one in (first, second)]
+    assert counts == [3, 2], "neither has replaced the other"
+    again = [evaluation_path(run, manifest=one) for one in (here, there)]
+    assert again == [first.path, second.path]
 
 
 def test_labels_that_the_run_does_not_know_are_named(run: Run, tmp_path: Path):

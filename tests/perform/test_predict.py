@@ -246,13 +246,11 @@ def test_a_file_with_too_few_frames_a_second_or_too_short_is_told(tmp_path: Path
     right = film(tmp_path / "c.mp4", [RED] * 20, fps=10)
     found = list(predict(Taught(), [sparse, short, right]))
     assert [len(one.warnings) for one in found] == [1, 1, 0]
-    assert (
-        found[0].warnings[0].startswith("it has only 2 frames a second, and the model was taught")
-    )
+    assert found[0].warnings[0].startswith("its frames come at 2 a second, and the model was ta")
     assert "lasts 0.5 s, less than half of a clip" in found[1].warnings[0]
     shown: list[str] = []
     predict_files(Taught(), [sparse], as_json=True, show=shown.append, note=shown.append)
-    assert shown[0].startswith(f"WARNING: {sparse}: it has only 2 frames")
+    assert shown[0].startswith(f"WARNING: {sparse}: its frames come at 2")
     assert json.loads(shown[1])["warnings"] == list(found[0].warnings)
 
 

@@ -289,7 +289,7 @@ def test_a_video_of_one_frame_a_second_is_called_too_slow(make_run, film):
     assert entries[1]["frames_per_second"] == pytest.approx(1)
     assert entries[-1]["slow_seconds"] > 15
     (warning,) = noted
-    assert warning.startswith("WARNING: only 1 frames a second, and the model was taught at 4")
+    assert warning.startswith("WARNING: frames come at 1 a second, and the model was taught at 4 a")
 
 
 def test_a_video_too_short_for_any_label_says_so(make_run, film):

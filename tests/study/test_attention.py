@@ -86,6 +86,12 @@ def test_the_page_shows_where_it_looked_and_describes_it(new_run: NewRun):
     assert "stage 1, 32 × 32: " in html
 
 
+def test_a_page_without_pictures_lays_no_map_over_anybody(new_run: NewRun):
+    html = render_report(attentive(new_run, "both"), pictures=False)
+    assert "Where it looked" not in html
+    assert "data:image" not in html
+
+
 @pytest.mark.parametrize("attention", ["none", "channel"])
 def test_models_without_maps_have_no_such_section(new_run: NewRun, attention: str):
     run = attentive(new_run, attention)

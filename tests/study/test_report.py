@@ -15,10 +15,12 @@ import torch
 
 from understudy.data.loader import ClipDataset, Sample
 from understudy.errors import UserError
+from understudy.judge.metrics import compute_metrics
 from understudy.judge.predictions import read_predictions
 from understudy.run import Run, read_json, write_json
 from understudy.run.unfinished import unfinished_note
 from understudy.study import sides
+from understudy.study.artifact_report import write_report_of
 from understudy.study.gallery import make_gallery
 from understudy.study.report import duration, percent, render_report, write_report
 
@@ -96,11 +98,80 @@ def test_a_finished_run_shows_every_figure_with_its_interval(new_run: NewRun) ->
         shown = [percent(figure[part], 1) for part in ("value", "low", "high")]
         assert f"{shown[0]} {shown[1]} – {shown[2]}" in page.text
     for warning in metrics["warnings"]:
-        assert warning in page.text
+        assert page.text.count(warning) == 1
     whiskers = [a for a in page.all("svg") if a.get("class") == "interval"]
     assert len(whiskers) == 3 + len(metrics["per_class"]) + 1, "metrics, classes and comparison"
     assert len([a for a in page.all("svg") if a.get("class") == "confusion"]) == 1
     assert len([a for a in page.all("svg") if a.get("class") == "curve"]) == 6
+
+
+def test_what_limits_a_figure_stands_beside_it(new_run: NewRun) -> None:
+    """Not four screens below a huge 100%."""
+    run = new_run("evaluate", **TAUGHT)
+    predictions = read_predictions(run.predictions_path)
+    predictions.logits[:] = 9 * torch.eye(4)[predictions.target]
+    metrics = compute_metrics(predictions, resamples=100)
+    write_json(run.path / "metrics.json", metrics)
+    opening = opening_of(run)
+    assert "right 100% of the time (95% interval 68% to 100%)" in opening
+    assert "What limits these figures" in opening
+    for warning in metrics["warnings"]:
+        assert warning in opening
+    assert any("No mistake in 8 clips" in warning for warning in metrics["warnings"])
+    write_json(run.path / "metrics.json", metrics | {"weights_sha256": "0" * 64})
+    assert "The checkpoint best has changed since it was evaluated" in opening_of(run)
+    write_json(run.path / "metrics.json", metrics | {"warnings": []})
+    assert "What limits" not in opening_of(run)
+    (run.path / "metrics.json").unlink()
+    assert "also chose this epoch" in opening_of(run)
+
+
+def opening_of(run: Run) -> str:
+    """The text before the first picture or figure."""
+    html = render_report(run)
+    return Page(html[: re.search(r"<figure|<dl", html).start()] + "</main>").text  # pyright: ignore
+
+
+def test_the_whole_time_of_training_is_told_in_parts(new_run: NewRun) -> None:
+    run = new_run("train")
+    assert (
+        "of training, 6 epochs, without preparation and validation 3 min 6 s" in page_of(run).text
+    )
+    write_json(run.path / "environment.json", run.environment | {"prepare_seconds": 360.4})
+    history = [entry | {"val_seconds": 2.0} for entry in run.history]
+    write_json(run.path / "history.json", history)
+    assert (
+        "of training, 6 epochs: 6 min 0 s before the first epoch, 3 min 6 s in epochs, 12 s in "
+        "validation 9 min 18 s"
+    ) in page_of(run).text
+
+
+def test_five_guesses_are_told_of_ten_classes_and_more(new_run: NewRun) -> None:
+    run = new_run("evaluate")
+    metrics = read_json(run.path / "metrics.json")
+    write_json(run.path / "metrics.json", metrics | {"top5": metrics["top1"]})  # older versions
+    assert "Top-5" not in page_of(run).text
+    names = [f"class {number}" for number in range(10)]
+    confusion = np.zeros((10, 10), int).tolist()
+    ten = {"classes": names, "confusion": confusion, "top5": metrics["top1"]}
+    write_json(run.path / "metrics.json", metrics | ten)
+    assert "Top-5 accuracy" in page_of(run).text
+
+
+def test_a_page_without_pictures_holds_no_pixel_of_anybody(new_run: NewRun) -> None:
+    run = new_run("ship", **TAUGHT)
+    with_them = render_report(run).encode()
+    out = write_report_of(run, run.path / "plain.html", pictures=False)
+    without = out.read_bytes()
+    for trace in (b"data:image", b"<img", b"base64", b"/9j/", b"iVBOR", b"R0lGOD", b"UklGR"):
+        assert trace not in without, trace
+    for trace in (b"data:image/jpeg;base64,/9j/", b"<img"):
+        assert trace in with_them, "or nothing was tested"
+    assert max(map(len, re.findall(rb"[A-Za-z0-9+/=]+", without))) < 100, "nothing encoded"
+    page = Page(without.decode())
+    assert "written without pictures, as asked for" in page.text
+    assert len([a for a in page.all("svg") if a.get("class") == "curve"]) == 6, "plots stay"
+    assert len([a for a in page.all("svg") if a.get("class") == "confusion"]) == 1
 
 
 def test_student_and_teacher_stand_side_by_side(new_run: NewRun) -> None:
@@ -162,7 +233,7 @@ def test_the_teacher_of_kind_run_is_judged_on_the_same_split(
     write_json(tmp_path / "teacher" / "metrics.json", theirs)
     page = page_of(run)
     assert "Right on 97% of the test split" in page.text
-    assert "could not be read" not in page.text.split("Who taught whom")[0]
+    assert "teacher teacher could not be read" not in page.text.split("Who taught whom")[0]
     assert "2.0 times smaller" in page.text
 
     write_json(tmp_path / "teacher" / "metrics.json", theirs | {"split": "train"})

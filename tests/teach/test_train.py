@@ -51,9 +51,8 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
 
 
 def timeless(history: list[dict]) -> list[dict]:
-    return [
-        {k: v for k, v in e.items() if k not in ("seconds", "clips_per_second")} for e in history
-    ]
+    times = ("seconds", "val_seconds", "clips_per_second")
+    return [{k: v for k, v in entry.items() if k not in times} for entry in history]
 
 
 AUGMENTED = {

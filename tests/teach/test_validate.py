@@ -42,7 +42,7 @@ def setup(rows: list[list[int]]) -> Any:
         processes=Processes(cpu),
         learner=Breaks(),
         loaders=SimpleNamespace(val=loader, for_teachers=loader),
-        manifest=SimpleNamespace(id_of=lambda row: f"clip {row}"),
+        manifest=SimpleNamespace(id_of=lambda row: f"clip {row}", rows=lambda split: [3, 4]),
         skipped=SimpleNamespace(add=lambda skipped: None),
         teachers={"big": targets},
     )

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from understudy.cli.options import Checkpoint, Device, Json, SourceArgument, Threads
-from understudy.cli.say import print_, print_json, say_unfinished
+from understudy.cli.say import print_, print_json, say, say_unfinished
+from understudy.progress import Heartbeat
 
 judging_app = typer.Typer()
 
@@ -35,10 +36,12 @@ def evaluate(
     from understudy.judge.show import metric_lines
     from understudy.perform.loading import device_for, open_place
 
-    opened = open_place(source)
-    say_unfinished(opened)
-    found = evaluate_source(opened, manifest=data, split=split, checkpoint=checkpoint,
-                            device=device_for(opened, device), threads=threads)  # fmt: skip
+    with Heartbeat(say, "reading") as beat:
+        opened = open_place(source)
+        say_unfinished(opened)
+        found = evaluate_source(opened, manifest=data, split=split, checkpoint=checkpoint,
+                                device=device_for(opened, device), threads=threads,
+                                track=beat.track)  # fmt: skip
     if as_json:
         print_json(found.metrics)
         return
@@ -70,9 +73,11 @@ def compare(
     for opened in (first, second):
         say_unfinished(opened)
     # One device for both; an artifact computes on the CPU alone.
-    found = compare_sources(first, second, manifest=data, split=split, checkpoint=checkpoint,
-                            device=device_for(second if isinstance(first, Run) else first, device),
-                            threads=threads)  # fmt: skip
+    with Heartbeat(say, "comparing") as beat:
+        found = compare_sources(first, second, manifest=data, split=split, checkpoint=checkpoint,
+                                device=device_for(second if isinstance(first, Run) else first,
+                                                  device),
+                                threads=threads, track=beat.track)  # fmt: skip
     if as_json:
         print_json(versus_content(found, a, b))
         return
@@ -87,9 +92,20 @@ def report(
         Path | None, typer.Option(help="By default report.html in the run or the artifact.")
     ] = None,
     device: Device = "cpu",
+    pictures: Annotated[
+        bool,
+        typer.Option(
+            "--pictures/--no-pictures",
+            help="Frames of the clips in the page; without them where the people in them must not "
+            "be shown. Figures and plots stay.",
+        ),
+    ] = True,
 ) -> None:
     """Write one self-contained page about a run or an artifact."""
     from understudy.perform.loading import find_device, open_place
     from understudy.study.artifact_report import write_report_of
 
-    print_(str(write_report_of(open_place(source), out, device=find_device(device))))
+    with Heartbeat(say, "writing the page"):
+        page = write_report_of(open_place(source), out, device=find_device(device),
+                               pictures=pictures)  # fmt: skip
+    print_(str(page))

@@ -10,6 +10,7 @@ import typer
 from understudy.cli.options import RunArgument
 from understudy.cli.say import print_, quoted, say, say_unfinished
 from understudy.errors import UserError
+from understudy.progress import Heartbeat
 
 shipping_app = typer.Typer()
 
@@ -65,16 +66,17 @@ def export(
             say(f"{target} is there already and is published as it is.")
         else:
             try:
-                artifact = export_run(
-                    opened,
-                    name,
-                    out=target,
-                    manifest=data,
-                    checkpoint=checkpoint,
-                    overwrite=overwrite,
-                    int8=int8,
-                    progress=say,
-                )
+                with Heartbeat(say) as progress:
+                    artifact = export_run(
+                        opened,
+                        name,
+                        out=target,
+                        manifest=data,
+                        checkpoint=checkpoint,
+                        overwrite=overwrite,
+                        int8=int8,
+                        progress=progress,
+                    )
             except ArtifactError as error:
                 say(f"understudy: {error}")
                 raise typer.Exit(1) from error
@@ -134,8 +136,9 @@ def bench(
     with lineup(subjects, frames=frames, size=size) as named:
         for reason in named.left_out:
             say(f"Left out: {reason}")
-        rows = bench_subjects(named.subjects, threads=threads or (1, None), rounds=rounds,
-                              batch=batch, memory=memory)  # fmt: skip
+        with Heartbeat(say, f"timing {len(named.subjects)} in turns"):
+            rows = bench_subjects(named.subjects, threads=threads or (1, None), rounds=rounds,
+                                  batch=batch, memory=memory)  # fmt: skip
         keep_rows(named.subjects, rows)
     for line in bench_lines(rows):
         print_(line)

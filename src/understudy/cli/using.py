@@ -10,6 +10,7 @@ import typer
 from understudy.cli.options import Checkpoint, Device, SourceArgument, Threads
 from understudy.cli.say import print_or_stop, say
 from understudy.errors import UserError
+from understudy.progress import Heartbeat
 
 using_app = typer.Typer()
 
@@ -37,8 +38,9 @@ def predict(
             "Give files to recognise: videos, pictures or folders. A camera: understudy stream "
             "RUN --camera 0"
         )
-    classifier = load(source, device=device, threads=threads, checkpoint=checkpoint)
-    predict_files(classifier, files, as_json=as_json, show=print_or_stop, note=say)
+    with Heartbeat(say, "recognising"):
+        classifier = load(source, device=device, threads=threads, checkpoint=checkpoint)
+        predict_files(classifier, files, as_json=as_json, show=print_or_stop, note=say)
 
 
 @using_app.command()

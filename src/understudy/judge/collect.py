@@ -12,6 +12,7 @@ from understudy.data.loader import make_loader
 from understudy.data.manifest import Manifest
 from understudy.errors import UserError, nearest
 from understudy.judge.predictions import Predictions, some_of
+from understudy.progress import Track, untold
 from understudy.recipe import Data
 from understudy.task import SINGLE_LABEL, Task
 from understudy.types import Batch, Classifier, Output, Sampling, Skipped
@@ -28,13 +29,19 @@ def predict_split(
     *,
     data: Data | None = None,
     batch_size: int = 32,
+    track: Track = untold,
 ) -> Predictions:
     """What a run or an artifact says about a split, whose clips it looks at in its own way.
 
-    data: says how many workers read them. Raises UserError for a split that is not there and for
-    labels that the model does not know.
+    data: says how many workers read them. track: tells how far it is. Raises UserError for a split
+    that is not there and for labels that the model does not know.
     """
-    loader = split_loader(manifest, split, classifier.sampling, data=data, batch_size=batch_size)
+    loader = track(
+        split_loader(manifest, split, classifier.sampling, data=data, batch_size=batch_size),
+        f"recognising the {split} split",
+        len(manifest.rows(split)),
+        lambda batch: batch.clips_asked_for,
+    )
     return predict_loader(
         classifier, loader, manifest, split, classes=classifier.classes, task=classifier.task
     )

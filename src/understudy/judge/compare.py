@@ -12,6 +12,7 @@ from understudy.judge.metrics import refuse_unusable
 from understudy.judge.predictions import Predictions, some_of
 from understudy.judge.statistics import paired_difference
 from understudy.judge.subject import find_subject
+from understudy.progress import Track, untold
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +36,19 @@ def compare_sources(
     threads: int | None = None,
     confidence: float = 0.95,
     resamples: int = 2000,
+    track: Track = untold,
 ) -> Comparison:
     """Compare two runs, two artifacts, or an artifact with its run, clip by clip.
 
     Either is evaluated, as `evaluate` does and with its arguments, unless it was already: its
-    weights on these very clips. checkpoint: of runs; an artifact holds one. Raises UserError as
-    `evaluate` and `compare_predictions` do.
+    weights on these very clips. checkpoint: of runs; an artifact holds one. track: tells how far
+    that is. Raises UserError as `evaluate` and `compare_predictions` do.
     """
     done = []
     for source in (a, b):
         asked: dict[str, Any] = {"manifest": manifest, "split": split, "checkpoint": checkpoint}
         known = known_evaluation(find_subject(source, **asked))
-        done.append(known or evaluate(source, **asked, device=device, threads=threads))
+        done.append(known or evaluate(source, **asked, device=device, threads=threads, track=track))
     first, second = done
     difference = compare_predictions(
         first.predictions, second.predictions, confidence=confidence, resamples=resamples

@@ -12,6 +12,7 @@ from understudy.judge.collect import predict_each, predict_loader, predict_split
 from understudy.judge.metrics import compute_metrics
 from understudy.judge.predictions import Predictions, read_predictions
 from understudy.judge.subject import Shipped, Source, Subject, evaluation_path, find_subject
+from understudy.progress import Track, untold
 from understudy.run import Run, read_json, write_json
 from understudy.types import Sampling
 
@@ -53,6 +54,7 @@ def evaluate(
     checkpoint: str = "best",
     device: str = "cpu",
     threads: int | None = None,
+    track: Track = untold,
 ) -> Evaluation:
     """Evaluate a run or an artifact, and write predictions.parquet and metrics.json.
 
@@ -64,11 +66,12 @@ def evaluate(
     checkpoint: of a run; an artifact holds one.
     device: for a run; an artifact computes on the CPU.
     threads: of the CPU; None: as many as there are.
+    track: tells how far it is.
     The files go where `evaluation_path` says. Raises UserError for data or a checkpoint that does
     not fit, and where no clip can be read.
     """
     subject = find_subject(source, manifest, split, checkpoint)
-    return _judge(subject, device=device, threads=threads)
+    return _judge(subject, device=device, threads=threads, track=track)
 
 
 def evaluate_run(
@@ -96,7 +99,7 @@ def known_evaluation(subject: Subject) -> Evaluation | None:
     return Evaluation(metrics, read_predictions(files[1]), subject.place)
 
 
-def _judge(subject: Subject, *, device: str, threads: int | None) -> Evaluation:
+def _judge(subject: Subject, *, device: str, threads: int | None, track: Track) -> Evaluation:
     clips, split, settings = subject.manifest, subject.split, subject.settings
     rows = clips.rows(split)
     classifier = subject.source.classifier(subject.checkpoint, device=device, threads=threads)
@@ -105,7 +108,7 @@ def _judge(subject: Subject, *, device: str, threads: int | None) -> Evaluation:
     if reads := _of_each_video(classifier.sampling):
         warnings += [reads] if clip_seconds(clips, rows) else []
     predictions = predict_split(
-        classifier, clips, split, data=subject.data, batch_size=settings.batch_size
+        classifier, clips, split, data=subject.data, batch_size=settings.batch_size, track=track
     )
     if not len(predictions):
         raise UserError(_nothing_read(predictions))

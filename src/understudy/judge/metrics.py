@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from understudy.errors import UserError
-from understudy.judge.predictions import Predictions, some_of
+from understudy.judge.predictions import Predictions, counted, some_of
 from understudy.judge.statistics import (
     Interval,
     group_index,
@@ -27,6 +27,8 @@ CALIBRATION_BINS = 15
 _WIDE = 0.15
 """20 clips without a mistake still have an interval wider than this."""
 _FEW_GROUPS = 10
+TOP5_CLASSES = 10
+"""Of fewer classes five guesses cover half or more, which says little."""
 
 Figure = dict[str, Any]
 """{"value", "low", "high", "n", "method"}. Where n is 0 the figure is undefined: value 0, interval
@@ -42,7 +44,7 @@ def compute_metrics(
 ) -> dict[str, Any]:
     """All figures of a split, ready for JSON.
 
-    top1, top5 (with more than 5 classes), macro_f1, calibration_error, per_class (accuracy,
+    top1, top5 (with 10 classes or more), macro_f1, calibration_error, per_class (accuracy,
     precision, f1), confusion (rows are true classes, columns predicted ones) and warnings, plain
     sentences for people. The macro F1 is the mean over classes that are among the targets or the
     predictions, as scikit-learn has it. Accuracies: Wilson, and the bootstrap over groups where
@@ -94,7 +96,7 @@ def compute_metrics(
         "confidence": confidence,
         "top1": proportion(total.correct, total.clips, drawn.correct / drawn.clips),
     }
-    if k > 5:
+    if k >= TOP5_CLASSES:
         metrics["top5"] = proportion(total.in_top5, total.clips, drawn.in_top5 / drawn.clips)
     metrics |= {
         "macro_f1": bootstrapped(total.macro_f1, drawn.macro_f1, n),
@@ -243,28 +245,34 @@ def _warnings(predictions: Predictions, metrics: dict[str, Any], grouped: bool) 
     n, groups, top1 = metrics["n"], metrics["groups"], metrics["top1"]
     percent = f"{100 * metrics['confidence']:g}%"
     warnings = []
+    if top1["value"] == 1:
+        warnings.append(
+            f"No mistake in {counted(n, 'clip')}: they cannot show how good the model really is, "
+            f"nor that another is better. Its accuracy may be as low as {top1['low']:.2f}."
+        )
     if top1["high"] - top1["low"] > _WIDE:
-        who = f"{groups} groups in {n} clips" if grouped and n >= 100 else f"{n} clips"
+        who = f"{groups} groups in {n} clips" if grouped and n >= 100 else counted(n, "clip")
         warnings.append(
             f"Only {who}: the {percent} interval spans {top1['low']:.2f} to {top1['high']:.2f}, "
             "too wide to tell models apart."
         )
     if grouped and groups < _FEW_GROUPS:
         warnings.append(
-            f"Only {groups} group{'s' if groups > 1 else ''} (persons or source videos): intervals "
+            f"Only {counted(groups, 'group')} (persons or source videos): intervals "
             "from so few come out too narrow."
         )
     if metrics["macro_f1"]["low"] == metrics["macro_f1"]["high"]:
         warnings.append(
             f"The interval of the macro F1 has no width, because every resample of "
-            f"{groups} {'group' if grouped else 'clip'}{'s' if groups > 1 else ''} gave the same: "
+            f"{counted(groups, 'group' if grouped else 'clip')} gave the same: "
             "judge by the interval of the top-1 accuracy."
         )
     missing = [name for name, figures in metrics["per_class"].items() if figures["n"] == 0]
     if missing:
         warnings.append(
-            f"{len(missing)} of {len(predictions.classes)} classes have no clip in this split, so "
-            f"nothing is known of them: {some_of(missing)}."
+            f"{len(missing)} of {len(predictions.classes)} classes "
+            f"{'has' if len(missing) == 1 else 'have'} no clip in this split, so nothing is known "
+            f"of {'it' if len(missing) == 1 else 'them'}: {some_of(missing)}."
         )
     if predictions.skipped:
         asked = n + len(predictions.skipped)

@@ -134,3 +134,12 @@ def some_of(names: list[str], limit: int = 5) -> str:
     """The first names of a list, and how many more there are, for messages."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun, for messages.
+
+    >>> counted(1, "clip"), counted(2, "group")
+    ('1 clip', '2 groups')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"

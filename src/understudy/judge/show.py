@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from understudy.judge.predictions import counted
+
 
 def metric_lines(metrics: dict[str, Any]) -> list[str]:
     """What `evaluate` prints: figures, each class, what is confused most, and warnings."""
-    groups = f" of {metrics['groups']} groups" if metrics.get("groups") else ""
+    groups = f" of {counted(metrics['groups'], 'group')}" if metrics.get("groups") else ""
     skipped = f", {metrics['skipped']} could not be read" if metrics.get("skipped") else ""
     level = round(100 * metrics.get("confidence", 0.95))
     lines = [
-        f"{metrics['n']} clips{groups} in split {metrics['split']}{skipped}. "
+        f"{counted(metrics['n'], 'clip')}{groups} in split {metrics['split']}{skipped}. "
         f"Intervals hold {level}%."
     ]
     names = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from understudy.data.sources import read_manifest
 from understudy.errors import UserError
 from understudy.judge.leaks import leaks
 from understudy.recipe import Data, Eval
-from understudy.run import Run
+from understudy.run import Run, read_json
 from understudy.run.classifier import file_sha256
 from understudy.types import Classifier
 
@@ -97,9 +98,15 @@ def find_subject(
             "evaluated on. Name clips with --data: a table or a folder."
         )
     else:
-        origin, clips = str(manifest), _with_splits(Path(manifest), split, warnings)
+        origin = str(Path(manifest).resolve())
+        clips = _with_splits(Path(manifest), split, warnings)
         trained = _trained_on(run, warnings)
     rows = clips.rows(split)
+    if own and split == "val":
+        warnings.append(
+            "These clips chose the checkpoint from those of all epochs, so its figures are a "
+            "little too good; those of the test split are not."
+        )
     if trained is not None:
         warnings += leaks(trained, clips, rows)
     if isinstance(source, Run):
@@ -131,7 +138,8 @@ def evaluation_path(
 ) -> Path:
     """Where an evaluation lies: evaluations/<manifest>-<split>[-<checkpoint>]/ inside the run or
     the artifact. That of a run's own clips, its recipe's split and its best checkpoint is the
-    run's: it lies in its directory itself."""
+    run's: it lies in its directory itself. Where the place is taken by an evaluation of another
+    table of the same name, the name has a part of a hash of where the table lies."""
     run = source if isinstance(source, Run) else source.run
     own = is_own(run, manifest)
     settings = run.recipe.eval if run is not None else Eval()
@@ -139,9 +147,19 @@ def evaluation_path(
     is_run = isinstance(source, Run)
     if is_run and own and split == settings.split and checkpoint == "best":
         return source.path
-    name = run.data["manifest"] if run is not None and own else str(manifest)
-    suffix = f"-{checkpoint}" if is_run and checkpoint != "best" else ""
-    return source.path / "evaluations" / f"{Path(name).stem}-{split}{suffix}"
+    table = Path(run.data["manifest"] if run is not None and own else str(manifest)).resolve()
+    suffix = f"{split}-{checkpoint}" if is_run and checkpoint != "best" else split
+    place = source.path / "evaluations" / f"{table.stem}-{suffix}"
+    if _is_of_another(place, table):
+        digest = hashlib.sha256(str(table).encode()).hexdigest()[:6]
+        return place.with_name(f"{table.stem}-{digest}-{suffix}")
+    return place
+
+
+def _is_of_another(place: Path, table: Path) -> bool:
+    """Whether an evaluation of another table lies there."""
+    metrics = place / "metrics.json"
+    return metrics.is_file() and Path(read_json(metrics).get("manifest", "")).resolve() != table
 
 
 def is_own(run: Run | None, manifest: str | Path | None) -> bool:

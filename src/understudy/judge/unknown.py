@@ -22,6 +22,7 @@ from understudy.judge.collect import predict_split
 from understudy.judge.metrics import refuse_unusable
 from understudy.judge.predictions import Predictions
 from understudy.judge.statistics import wilson
+from understudy.progress import Heartbeat
 from understudy.run import RunClassifier, write_json
 from understudy.run.classifier import file_sha256, known_threshold
 
@@ -92,9 +93,15 @@ def unknown_threshold(
         return known
     recipe, place = run.recipe, run.path / FILE
     try:
-        predictions = predict_split(
-            classifier, run.manifest, "val", data=recipe.data, batch_size=recipe.eval.batch_size
-        )
+        with Heartbeat(note) as beat:
+            predictions = predict_split(
+                classifier,
+                run.manifest,
+                "val",
+                data=recipe.data,
+                batch_size=recipe.eval.batch_size,
+                track=beat.track,
+            )
         if not len(predictions):
             first = predictions.skipped[0]
             raise UserError(f"none of {len(predictions.skipped)}, {first.path}: {first.reason}.")

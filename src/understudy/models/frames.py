@@ -77,10 +77,11 @@ class FramesRecognizer(StreamingRecognizer):
             if value < least:
                 raise UserError(f"{option} is {value}; it must be at least {least}.")
         self.backbone, self.num_features = create_backbone(backbone, weights)
-        if mean is None or std is None:
+        if mean is not None and std is not None:
+            self.normalize = Normalize(tuple(mean), tuple(std))
+        else:
             own_mean, own_std = statistics_of(self.backbone, backbone, weights)
-            mean, std = mean or own_mean, std or own_std  # pyright: ignore[reportAssignmentType]
-        self.normalize = Normalize(tuple(mean), tuple(std))
+            self.normalize = Normalize(tuple(mean or own_mean), tuple(std or own_std))
         self.projection = nn.Sequential(
             nn.Linear(self.num_features, embedding_dim),
             nn.LayerNorm(embedding_dim),

@@ -172,9 +172,9 @@ def _warnings(info: MediaInfo, look: Sampling) -> Iterator[str]:
         return
     if info.fps * SLACK < taught:
         yield (
-            f"it has only {info.fps:.2g} frames a second, and the model was taught at "
-            f"{taught:.2g}: it sees actions faster than any that it learned from, and its labels "
-            "are not to be trusted"
+            f"its frames come at {info.fps:.2g} a second, and the model was taught at "
+            f"{taught:.2g} a second: it sees actions faster than any that it learned from, and its "
+            "labels are not to be trusted"
         )
     if info.duration_s < look.clip_seconds / 2:
         yield (

@@ -148,9 +148,9 @@ def too_slow(slow: Slow, dropped: int) -> str:
         else "Give a video or a camera with more frames a second."
     )
     return (
-        f"WARNING: only {slow.frames_per_second:.2g} frames a second, and the model was taught at "
-        f"{slow.taught_frames_per_second:.2g}: it sees actions faster than any that it learned "
-        f"from, and its labels are not to be trusted. {way}"
+        f"WARNING: frames come at {slow.frames_per_second:.2g} a second, and the model was taught "
+        f"at {slow.taught_frames_per_second:.2g} a second: it sees actions faster than any that it "
+        f"learned from, and its labels are not to be trusted. {way}"
     )
 
 

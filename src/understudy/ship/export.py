@@ -116,7 +116,14 @@ def export_run(
                 from understudy.ship.int8 import auto
 
                 progress(f"{format_.TITLE}: quantising, by measurement")
-                auto.quantise(run, draft, ask=int8, manifest=manifest, checkpoint=checkpoint)
+                auto.quantise(
+                    run,
+                    draft,
+                    ask=int8,
+                    manifest=manifest,
+                    checkpoint=checkpoint,
+                    stage=lambda line: progress(f"{format_.TITLE}: {line}"),
+                )
                 if Artifact(draft).contract["precision"] != format_.PRECISION:
                     # Not a condition: what INT8 may lose was decided on accuracy.
                     shipped = parity["shipped"] = check_parity(model, draft, clips, frames)

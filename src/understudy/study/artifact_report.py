@@ -24,18 +24,23 @@ from understudy.study.report import (
 
 
 def write_report_of(
-    source: Run | Artifact, out: Path | None = None, *, device: str = "cpu"
+    source: Run | Artifact,
+    out: Path | None = None,
+    *,
+    device: str = "cpu",
+    pictures: bool = True,
 ) -> Path:
     """Write the page of a run, or of an artifact, and give its path.
 
     out: by default report.html in the run or, for an artifact that lies alone, in its directory.
     device: where attention maps of a run are computed.
+    pictures: whether frames of a run's clips are part of the page.
     Raises UserError if the page cannot be written or the contract cannot be read.
     """
     if isinstance(source, Run):
-        return write_report(source, out, device=device)
+        return write_report(source, out, device=device, pictures=pictures)
     if source.run is not None:
-        return write_report(source.run, out, device=device)
+        return write_report(source.run, out, device=device, pictures=pictures)
     return write_page(out or source.path / "report.html", render_artifact(source))
 
 
@@ -66,6 +71,7 @@ def render_artifact(artifact: Artifact) -> str:
             "hardware": _hardware(export["latency"]),
             "evaluations": evaluations,
             "problems": problems,
+            "limits": metrics["warnings"] if metrics else [],
             "written": datetime.now().astimezone(),
             **figures(metrics),
         },

@@ -66,8 +66,8 @@ class Gallery:
         return ("picture" if self.pictures else "clip") + ("" if count == 1 else "s")
 
 
-def make_gallery(run: Run, data: dict[str, Any]) -> Gallery:
-    """Choose clips and read them.
+def make_gallery(run: Run, data: dict[str, Any], *, pictures: bool = True) -> Gallery:
+    """Choose clips and read them; no frame of any where `pictures` are not wanted.
 
     Training clips are the first of each class, in turns, with their first augmentation. Right
     answers are the surest of each class; mistakes are the surest of all.
@@ -83,6 +83,9 @@ def make_gallery(run: Run, data: dict[str, Any]) -> Gallery:
             predictions = None
     if predictions is not None:
         gallery.mistakes_total = int((~predictions.correct).sum())
+    if not pictures:
+        gallery.notes.append("This page was written without pictures, as asked for.")
+        return gallery
     try:
         manifest = run.manifest
     except UserError as error:

@@ -12,30 +12,37 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import UserError
+from understudy.judge.metrics import TOP5_CLASSES
+from understudy.judge.predictions import counted
+from understudy.progress import duration
 from understudy.run import Run, write_text
 from understudy.run.unfinished import unfinished_note
 from understudy.ship.reading import read_known
 from understudy.study import devices, plots, sides
 from understudy.study.attention import make_looks
 from understudy.study.gallery import Gallery, make_gallery
-from understudy.teach.progress import duration
+from understudy.study.limits import limits_of
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 _MEASURES = {
     "top1": ("Accuracy", "The class with the highest score is the right one."),
-    "top5": ("Accuracy, five guesses", "The right class is among the five highest scores."),
+    "top5": ("Top-5 accuracy", "The right class is among the five highest scores."),
     "macro_f1": ("Macro F1", "Mean over classes; rare ones weigh as much as frequent ones."),
     "calibration_error": ("Calibration error", "How far its confidence is from its accuracy."),
 }
 
 
-def write_report(run: Run, out: Path | None = None, *, device: str = "cpu") -> Path:
+def write_report(
+    run: Run, out: Path | None = None, *, device: str = "cpu", pictures: bool = True
+) -> Path:
     """Write the page, by default into the run directory, and give its path.
 
-    device: where attention maps are computed. Raises UserError if the page cannot be written.
+    device: where attention maps are computed.
+    pictures: whether frames of the clips, and maps laid over them, are part of the page.
+    Raises UserError if the page cannot be written.
     """
-    return write_page(out or run.report_path, render_report(run, device=device))
+    return write_page(out or run.report_path, render_report(run, device=device, pictures=pictures))
 
 
 def write_page(out: Path, html: str) -> Path:
@@ -50,9 +57,9 @@ def write_page(out: Path, html: str) -> Path:
     return out
 
 
-def render_report(run: Run, *, device: str = "cpu") -> str:
+def render_report(run: Run, *, device: str = "cpu", pictures: bool = True) -> str:
     """The page as HTML text: styles, drawings and pictures inside, nothing fetched."""
-    return render("report.html", _content(run, device))
+    return render("report.html", _content(run, device, pictures))
 
 
 def render(template: str, content: dict[str, Any]) -> str:
@@ -71,12 +78,13 @@ def render(template: str, content: dict[str, Any]) -> str:
         "bytes": sides.file_size,
         "milliseconds": milliseconds,
         "duration": duration,
+        "counted": counted,
     }
     environment.globals["interval"] = plots.interval
     return environment.get_template(template).render(content)
 
 
-def _content(run: Run, device: str) -> dict[str, Any]:
+def _content(run: Run, device: str, pictures: bool) -> dict[str, Any]:
     """Everything that the page shows, by the names that the template uses."""
     problems: list[str] = []
 
@@ -96,7 +104,11 @@ def _content(run: Run, device: str) -> dict[str, Any]:
     for folder in folders:
         evaluations += read_evaluations(folder, problems, f"{folder.name}: ")
     student, *teachers = sides.student_and_teachers(run, data, metrics, bench, problems)
-    gallery = make_gallery(run, data) if data else Gallery(notes=["Training has not begun."])
+    if data:
+        gallery = make_gallery(run, data, pictures=pictures)
+    else:
+        gallery = Gallery(notes=["Training has not begun."])
+    best = next((entry for entry in reversed(history) if entry.get("best")), None)
     checkpoint = (metrics or {}).get("checkpoint", "best")
     return {
         "run": run,
@@ -108,8 +120,9 @@ def _content(run: Run, device: str) -> dict[str, Any]:
         "history": history,
         "finished": "finished" in environment or len(history) >= recipe.train.epochs,
         "unfinished": _unfinished(run, problems),
-        "best": next((entry for entry in reversed(history) if entry.get("best")), None),
-        "seconds": sum(entry.get("seconds", 0) for entry in history),
+        "best": best,
+        "limits": limits_of(run, metrics, best),
+        "time_parts": _time_parts(history, environment),
         "curves": plots.curves(history),
         "student": student,
         "teachers": teachers,
@@ -120,7 +133,9 @@ def _content(run: Run, device: str) -> dict[str, Any]:
         },
         "quantities": sides.quantities([student, *teachers]),
         **figures(metrics),
-        "looks": make_looks(run, data, gallery, checkpoint, device=device) if data else [],
+        "looks": make_looks(run, data, gallery, checkpoint, device=device)
+        if data and pictures
+        else [],
         "gallery": gallery,
         "comparison": comparison,
         "difference_scale": _difference_scale(comparison),
@@ -187,12 +202,24 @@ def _unfinished(run: Run, problems: list[str]) -> str | None:
         return None
 
 
+def _time_parts(
+    history: list[dict[str, Any]], environment: dict[str, Any]
+) -> list[tuple[str, float]]:
+    """What training took, in seconds, by its parts; older runs noted that of the epochs alone."""
+    parts = {
+        "before the first epoch": environment.get("prepare_seconds", 0.0),
+        "in epochs": sum(entry.get("seconds", 0.0) for entry in history),
+        "in validation": sum(entry.get("val_seconds", 0.0) for entry in history),
+    }
+    return [(name, seconds) for name, seconds in parts.items() if seconds]
+
+
 def _measures(metrics: dict[str, Any] | None) -> list[dict[str, Any]]:
     """The rows of the table of metrics."""
     rows = []
     for key, (name, meaning) in _MEASURES.items():
         figure = (metrics or {}).get(key)
-        if figure:
+        if figure and not (key == "top5" and len((metrics or {})["classes"]) < TOP5_CLASSES):
             chance = 1 / len(metrics["classes"]) if metrics and key == "top1" else None
             rows.append({"name": name, "meaning": meaning, "figure": figure, "reference": chance})
     return rows

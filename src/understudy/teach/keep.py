@@ -56,6 +56,16 @@ def keep(run: Run, setup: Setup, progress: Progress) -> None:
         ) from error
 
 
+def note_preparation(run: Run, seconds: float) -> None:
+    """Add what was done again before going on to the time that training took. Going on with a
+    finished run changes nothing."""
+    environment = run.environment
+    if "finished" in environment:
+        return
+    environment["prepare_seconds"] = round(environment.get("prepare_seconds", 0.0) + seconds, 3)
+    write_json(run.path / "environment.json", environment)
+
+
 def finish(run: Run, setup: Setup) -> None:
     """Keep the last weights too, and say that training came to its end."""
     _save(run, setup, "final")

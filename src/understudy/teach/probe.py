@@ -8,13 +8,12 @@ anew: the head lies in the store under a name made of all that it was fitted on.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
 from understudy.data.manifest import Manifest
 from understudy.errors import UserError
@@ -25,11 +24,12 @@ from understudy.teach.store import refuse_broken
 from understudy.teach.targets import Targets
 from understudy.teach.teachers import Fitting
 from understudy.teach.teachers.clip import probe_head
+from understudy.types import Batch
 
 
 def fit_probe(
     targets: Targets,
-    loader: DataLoader,
+    loader: Iterable[Batch],
     manifest: Manifest,
     processes: Processes,
     skipped: SkippedClips,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from understudy.progress import Heartbeat, Part, duration, one, untold
 
 
 class Reporter(Protocol):
@@ -19,6 +22,9 @@ class Reporter(Protocol):
     def advance(self, clips: int) -> None: ...
     def epoch(self, entry: dict[str, Any]) -> None: ...
     def note(self, text: str) -> None: ...
+    def track(
+        self, parts: Iterable[Part], title: str, total: int, size: Callable[[Part], int] = one
+    ) -> Iterator[Part]: ...
 
 
 class Quiet:
@@ -33,20 +39,36 @@ class Quiet:
     def epoch(self, entry: dict[str, Any]) -> None: ...
     def note(self, text: str) -> None: ...
 
+    def track(
+        self, parts: Iterable[Part], title: str, total: int, size: Callable[[Part], int] = one
+    ) -> Iterator[Part]:
+        return untold(parts, title, total, size)
+
 
 class Lines(Quiet):
-    """One line per epoch on standard error."""
+    """One line per epoch on standard error, and some where that takes long."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._beat = Heartbeat(self._print, "preparing")
         self._epochs_left = 0
         self._total = 0
         self._started = 0.0
 
+    def __enter__(self) -> Self:
+        self._beat.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._beat.__exit__(*error)
+
     def start(self, epochs_left: int, clips_per_epoch: int) -> None:
-        del clips_per_epoch
+        self._beat.begin("training", epochs_left * clips_per_epoch)
         self._epochs_left = self._total = epochs_left
         self._started = time.monotonic()
+
+    def advance(self, clips: int) -> None:
+        self._beat.advance(clips)
 
     def epoch(self, entry: dict[str, Any]) -> None:
         self._epochs_left -= 1
@@ -55,6 +77,14 @@ class Lines(Quiet):
         self.note(f"{describe(entry)}  {duration(left)} left")
 
     def note(self, text: str) -> None:
+        self._beat(text)
+
+    def track(
+        self, parts: Iterable[Part], title: str, total: int, size: Callable[[Part], int] = one
+    ) -> Iterator[Part]:
+        return self._beat.track(parts, title, total, size)
+
+    def _print(self, text: str) -> None:
         self.console.print(text, markup=False)
 
 
@@ -75,13 +105,16 @@ class Bar(Lines):
 
     def __enter__(self) -> Self:
         self._bar.start()
-        return self
+        return super().__enter__()
 
     def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
         self._bar.stop()
 
     def start(self, epochs_left: int, clips_per_epoch: int) -> None:
-        super().start(epochs_left, clips_per_epoch)
+        self._epochs_left = self._total = epochs_left
+        self._started = time.monotonic()
+        self._beat.begin("", 0)  # the bar is enough
         self._expected = epochs_left * clips_per_epoch
         self._task = self._bar.add_task("training", total=self._expected, speed="")
 
@@ -91,6 +124,22 @@ class Bar(Lines):
         left = (self._expected - self._clips) / max(speed, 1e-9)
         text = f"{speed:.0f} clips/s, {duration(left)} left"
         self._bar.update(self._task, advance=clips, speed=text)
+
+    def track(
+        self, parts: Iterable[Part], title: str, total: int, size: Callable[[Part], int] = one
+    ) -> Iterator[Part]:
+        task = self._bar.add_task(title, total=total, speed="")
+        self._beat.begin("", 0)
+        begun, done = time.monotonic(), 0
+        try:
+            for part in parts:
+                yield part
+                done += size(part)
+                left = (time.monotonic() - begun) / max(done, 1) * max(total - done, 0)
+                self._bar.update(task, completed=done, speed=f"{duration(left)} left")
+        finally:
+            self._bar.remove_task(task)
+            self._beat.end()
 
 
 def default_reporter() -> Reporter:
@@ -113,12 +162,3 @@ def describe(entry: dict[str, Any]) -> str:
         f"train {train['top1']:.3f}  val {val['top1']:.3f}{best}  "
         f"{entry['clips_per_second']:.0f} clips/s"
     )
-
-
-def duration(seconds: float) -> str:
-    """`85` -> `1 min 25 s`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

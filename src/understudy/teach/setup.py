@@ -95,7 +95,7 @@ def prepare(
 
     teachers = {}
     for name in recipe.all_teachers:
-        teacher = _create_teacher(name, recipe, manifest, run, load, skipped, reporter.note)
+        teacher = _create_teacher(name, recipe, manifest, run, load, skipped, reporter)
         teachers[name] = load.targets(name, teacher, run, reporter.note)
     torch.manual_seed(recipe.train.seed)
     spaces = {name: targets.teacher.embedding_dim for name, targets in teachers.items()}
@@ -184,14 +184,19 @@ def _create_teacher(
     run: Run,
     load: _LoaderMaker,
     skipped: SkippedClips,
-    note: Callable[[str], None],
+    reporter: Reporter,
 ) -> FrozenTeacher:
-    config = recipe.all_teachers[name]
+    config, note = recipe.all_teachers[name], reporter.note
     note(f"{name}: {config.path or config.architecture}")
 
     def fit(headless: FrozenTeacher) -> torch.nn.Module:
         targets = load.targets(name, headless, run, note)
-        loader = load("train", teachers={name: targets.known}, sampling=headless.sampling)
+        loader = reporter.track(
+            load("train", teachers={name: targets.known}, sampling=headless.sampling),
+            f"embeddings of {name}",
+            len(manifest.rows("train")) // load.processes.count,
+            lambda batch: batch.clips_asked_for,
+        )
         head = fit_probe(targets, loader, manifest, load.processes, skipped, note)
         headless.recognizer.cpu()  # where its head is, until both move together
         return head
@@ -217,7 +222,13 @@ def _loaders(
 
     def features(split: str) -> Reader:
         assert isinstance(student, FramesRecognizer)
-        found = precompute(student, load(split), load.processes, skipped)
+        batches = reporter.track(
+            load(split),
+            f"features of the {split} split",
+            len(load.manifest.rows(split)) // load.processes.count,
+            lambda batch: batch.clips_asked_for,
+        )
+        found = precompute(student, batches, load.processes, skipped)
         return FeatureReader(found, load.manifest)
 
     val = load("val", reader=features("val"))

@@ -33,7 +33,7 @@ from understudy.recipe import Recipe, Train
 from understudy.run import Run, describe_environment, new_run, open_run, write_json, writing
 from understudy.task import SINGLE_LABEL
 from understudy.teach.device import Device
-from understudy.teach.keep import describe_data, finish, keep
+from understudy.teach.keep import describe_data, finish, keep, note_preparation
 from understudy.teach.losses import Losses, Taught, teaching_loss
 from understudy.teach.optimizer import learning_rate, set_learning_rate
 from understudy.teach.processes import Processes
@@ -60,6 +60,7 @@ def train(recipe: Recipe, path: str | Path, *, reporter: Reporter | None = None)
     processes = Processes(device.torch)
     reporter = _of_first(processes, reporter)
     with ExitStack() as held:
+        held.enter_context(reporter)
         processes.first(lambda: held.enter_context(new_run(path, recipe)))
         return _begin(Run(path), recipe, device, processes, reporter)
 
@@ -75,13 +76,16 @@ def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
     processes = Processes(device.torch)
     reporter = _of_first(processes, reporter)
     with ExitStack() as held:
+        held.enter_context(reporter)
         processes.first(lambda: held.enter_context(writing(run.path)))
         if run.has_manifest:
             processes.first(lambda: check_clips(run.manifest))
         if not can_resume(run):
             _refuse_without_state(run)
             return _begin(run, recipe, device, processes, reporter)  # stopped in its first epoch
+        began = time.perf_counter()
         setup = prepare(recipe, run, device, processes, reporter)
+        processes.first(lambda: note_preparation(run, time.perf_counter() - began))
         progress = load_state(run, setup.learner, setup.optimizer, device)
         processes.share_state(setup.learner)
         setup.skipped.add(
@@ -132,13 +136,16 @@ def _begin(
     run: Run, recipe: Recipe, device: Device, processes: Processes, reporter: Reporter
 ) -> Run:
     """All of a training run, from its first epoch."""
+    began = time.perf_counter()
     if not processes.broadcast([run.has_manifest])[0]:
         processes.first(lambda: _own_clips(run, recipe, reporter))
     setup = prepare(recipe, run, device, processes, reporter)
-    judged = judge_teachers(setup)
+    judged = judge_teachers(setup, reporter.track)
 
     def write() -> None:
-        write_json(run.path / "environment.json", describe_environment() | {"started": _now()})
+        prepared = {"prepare_seconds": round(time.perf_counter() - began, 3)}
+        environment = describe_environment() | {"started": _now()} | prepared
+        write_json(run.path / "environment.json", environment)
         write_json(run.path / "data.json", describe_data(setup))
         if setup.facts.start is not None:
             write_json(run.path / "start.json", setup.facts.start)
@@ -238,14 +245,16 @@ def _epoch(setup: Setup, epoch: int, steps: int, reporter: Reporter) -> tuple[di
     if not clips:
         raise UserError(_nothing_learned(train))
     processes.share_state(learner)
-    seconds = time.perf_counter() - started
+    ended = time.perf_counter()
+    seconds, val = ended - started, validate(setup, reporter.track)
     entry = {
         "epoch": epoch + 1,
         "lr": lr,
         "seconds": round(seconds, 3),
         "clips_per_second": round(clips / seconds, 2),
         "train": means,
-        "val": validate(setup),
+        "val": val,
+        "val_seconds": round(time.perf_counter() - ended, 3),
     }
     return entry, steps
 

@@ -9,13 +9,14 @@ import torch
 
 from understudy.errors import UserError
 from understudy.judge.statistics import wilson
+from understudy.progress import Track, untold
 from understudy.task import SINGLE_LABEL
 from understudy.teach.setup import Setup
 from understudy.types import Batch, Output, Skipped
 
 
 @torch.no_grad()
-def validate(setup: Setup) -> dict[str, Any]:
+def validate(setup: Setup, track: Track = untold) -> dict[str, Any]:
     """Cross-entropy and top-1 on the validation split, without augmentation or smoothing."""
     setup.learner.eval()
 
@@ -25,14 +26,14 @@ def validate(setup: Setup) -> dict[str, Any]:
 
     return _measure(
         setup,
-        setup.loaders.val,
+        _told(setup, setup.loaders.val, track, "validation"),
         recognise,
         "The student's output",
         "Lower train.lr, lengthen train.warmup_epochs, or use train.precision=fp32.",
     )
 
 
-def judge_teachers(setup: Setup) -> dict[str, dict[str, Any]]:
+def judge_teachers(setup: Setup, track: Track = untold) -> dict[str, dict[str, Any]]:
     """The facts of every teacher with its own accuracy on the validation split, so that nobody
     learns from random numbers unawares; `val` is None where a teacher has no head."""
     judged = {}
@@ -42,7 +43,7 @@ def judge_teachers(setup: Setup) -> dict[str, dict[str, Any]]:
             assert setup.loaders.for_teachers is not None
             scores = _measure(
                 setup,
-                setup.loaders.for_teachers,
+                _told(setup, setup.loaders.for_teachers, track, f"validation of {name}"),
                 targets.answer,
                 f"What the teacher {name} says",
                 "Its weights are damaged, or train.precision is too small for it.",
@@ -53,6 +54,12 @@ def judge_teachers(setup: Setup) -> dict[str, dict[str, Any]]:
             val = {"value": scores["top1"], "low": low, "high": high, "n": n, "method": "wilson"}
         judged[name] = targets.teacher.facts | {"val": val}
     return judged
+
+
+def _told(setup: Setup, loader: Iterable[Batch], track: Track, title: str) -> Iterable[Batch]:
+    """Each of several processes takes its part of the clips."""
+    clips = len(setup.manifest.rows("val")) // setup.processes.count
+    return track(loader, title, clips, lambda batch: batch.clips_asked_for)
 
 
 def _measure(

@@ -36,12 +36,14 @@ def quantise(
     manifest: str | Path | None = None,
     checkpoint: str = "best",
     progress: Callable[[str], None] = lambda line: None,
+    stage: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Choose the precision of every graph of an artifact in the making, by measurement.
 
     draft: its directory, with contract.json and FP32 files whose parity was checked. ask: "auto",
     or the name of one scheme. manifest: where the run's clips lie, if elsewhere now; its training
-    clips calibrate and its validation clips judge. progress: is given one sentence for each graph.
+    clips calibrate and its validation clips judge. progress: is given one sentence for each graph;
+    stage: a line on what is done now.
     Replaces files where INT8 is chosen, brings contract.json up to date, writes int8.json and gives
     its content. Raises UserError for an unknown scheme and for clips out of reach.
     """
@@ -57,6 +59,7 @@ def quantise(
     try:
         for graph in graphs_of(classifier.model, look.frames):
             entry = contract["graphs"][graph.kind]
+            stage(f"{graph.kind}: reading clips to calibrate with")
             calibration = calibration_inputs(run, graph, manifest=manifest, sampling=look)
             folder = scratch / graph.kind
             folder.mkdir(parents=True, exist_ok=True)
@@ -64,8 +67,10 @@ def quantise(
             float_ = ArtifactRecognizer(draft, contract, 1)
             candidates = [Candidate(FP32, entry, size_bytes(source), float_)]
             for name, scheme in schemes.items():
+                stage(f"{graph.kind}: quantising, {name}")
                 job = Job(graph, source, entry, calibration, folder / _file_of(name, format_))
                 candidates.append(_candidate(contract, name, scheme, job))
+            stage(f"{graph.kind}: measuring {len(candidates)} files, their accuracy and time")
             rows, said = measure_graph(graph.kind, candidates, judging, run.classes)
             chosen, sentence = choose(rows, ask)
             entry["precision"] = format_.PRECISION
