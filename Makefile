@@ -10,7 +10,7 @@ DEV_READY := $(VENV)/.ready-dev
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS)
 
-.PHONY: help setup setup-dev test test-avx2 slow sweep real gpu lint demo clean
+.PHONY: help setup setup-dev test test-avx2 slow sweep mutation real gpu lint demo clean
 
 help:
 	@echo "make demo       teach, evaluate, export, time and report on clips made here (offline)"
@@ -18,6 +18,7 @@ help:
 	@echo "make lint       format, lint, types, layers"
 	@echo "make test-avx2  the tests as on a processor without AVX-512"
 	@echo "make sweep      every model in every format; writes a table into results/"
+	@echo "make mutation   what share of small faults the tests notice; writes a table into results/"
 	@echo "make gpu        the tests that need CUDA, and the speed of training there"
 
 $(BIN)/python:
@@ -50,6 +51,10 @@ slow: setup-dev
 
 sweep: setup-dev
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/sweep.py --workers $(WORKERS)
+
+mutation: setup-dev
+	$(INSTALL) -e '.[mutation]'
+	$(BIN)/python benchmarks/mutation.py --workers $(WORKERS)
 
 real: setup-dev
 	$(BIN)/pytest -m real --timeout 900
