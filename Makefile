@@ -10,7 +10,7 @@ DEV_READY := $(VENV)/.ready-dev
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS)
 
-.PHONY: help setup setup-dev test test-avx2 slow sweep chaos fuzz real gpu lint demo clean
+.PHONY: help setup setup-dev test test-avx2 slow sweep chaos fuzz mutation real gpu lint demo clean
 
 help:
 	@echo "make demo       teach, evaluate, export, time and report on clips made here (offline)"
@@ -20,6 +20,7 @@ help:
 	@echo "make sweep      every model in every format; writes a table into results/"
 	@echo "make chaos      verbs killed, doubled and without a disk; writes a table into results/"
 	@echo "make fuzz       a thousand broken files; writes a table into results/"
+	@echo "make mutation   what share of small faults the tests notice; writes a table into results/"
 	@echo "make gpu        the tests that need CUDA, and the speed of training there"
 
 $(BIN)/python:
@@ -58,6 +59,10 @@ chaos: setup-dev
 
 fuzz: setup-dev
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fuzz.py
+
+mutation: setup-dev
+	$(INSTALL) -e '.[mutation]'
+	$(BIN)/python benchmarks/mutation.py --workers $(WORKERS)
 
 real: setup-dev
 	$(BIN)/pytest -m real --timeout 900

@@ -1,6 +1,7 @@
 """From a run on disk to its predictions: the same numbers as by hand, and nothing mixed up."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from made_runs import make_run
 from understudy.data.decode import read_frames
 from understudy.data.sources import read_manifest
 from understudy.data.transforms import prepare
@@ -17,6 +19,7 @@ from understudy.errors import UserError
 from understudy.judge.evaluate import evaluate, evaluate_run, evaluation_path, predict_loader
 from understudy.judge.metrics import compute_metrics
 from understudy.judge.predictions import Predictions, read_predictions
+from understudy.judge.subject import find_subject
 from understudy.run import Run, save_weights
 from understudy.run.classifier import file_sha256
 from understudy.types import Batch, Output, Recognizer, Skipped
@@ -193,6 +196,26 @@ def test_what_happens_to_the_table_after_training_moves_no_clip(run: Run, tmp_pa
     assert read_predictions(run.predictions_path).id == said.id
     table.unlink()
     assert evaluate_run(run) == before
+
+
+def test_a_table_that_is_as_it_was_is_not_called_changed(run: Run, tmp_path: Path):
+    """It is read as the run read it: dealt by its seed, with shared groups where it took them."""
+    header, *rows = Path(run.data["manifest"]).read_text().splitlines()
+    unsplit = [re.sub(",(train|val|test),", ",,", row) for row in rows]
+    shared = [re.sub("person .*", "somebody", row) for row in rows]
+    for lines, data in ((unsplit, {"split_seed": 3}), (shared, {"allow_shared_groups": True})):
+        [name] = data
+        table = write_table(tmp_path / f"{name}.csv", [header, *lines])
+        other = make_run(
+            tmp_path / "runs" / name,
+            Path(table),
+            run.classes,
+            model="frames-average",
+            options=run.data["model_options"],
+            data={"size": 32, "frames": 2} | data,
+        )
+        warnings = find_subject(other, table, None, "best").warnings
+        assert not [text for text in warnings if "name a copy" in text]
 
 
 def test_clips_that_are_gone_or_have_changed_are_named(run: Run, tmp_path: Path):

@@ -107,7 +107,8 @@ def test_it_is_made_once_and_kept_with_its_figures(run: Run, monkeypatch: pytest
     assert threshold == content["threshold"] == pytest.approx(0.7869, abs=2e-4)
     assert (content["n"], content["correct"], content["wrong"]) == (9, 3, 6)
     assert (content["kept_correct"], content["kept_wrong"]) == (1, 1)
-    assert content["split"] == "val"
+    assert (content["split"], content["checkpoint"], content["skipped"]) == ("val", "best", [])
+    assert (content["keep"], "keeps 95%" in content["rule"]) == (KEEP, True)
     assert len(told) == 1
     monkeypatch.setattr("understudy.judge.unknown.predict_split", None)
     assert unknown_threshold(model, note=told.append) == threshold
