@@ -11,7 +11,7 @@ from typing import Any
 
 from understudy.data.loader import clip_seconds
 from understudy.errors import UserError
-from understudy.run import Run, read_json, save_weights, write_json
+from understudy.run import Run, save_weights, write_json
 from understudy.teach.resume import Progress, save_state
 from understudy.teach.setup import Setup
 
@@ -42,7 +42,7 @@ def keep(run: Run, setup: Setup, progress: Progress) -> None:
         for name in names:
             _save(run, setup, name)
         write_json(run.path / "history.json", progress.history)
-        data = read_json(run.path / "data.json") | {"skipped": progress.skipped}
+        data = run.data | {"skipped": progress.skipped}
         write_json(run.path / "data.json", data)
         save_state(run, setup.learner, setup.optimizer, setup.device, progress)
     except OSError as error:
@@ -68,5 +68,9 @@ def _save(run: Run, setup: Setup, name: str) -> None:
     save_weights(
         setup.learner.student,
         run.checkpoint_path(name),
-        {"model": setup.recipe.model.name, "classes": json.dumps(setup.manifest.classes)},
+        {
+            "model": setup.recipe.model.name,
+            "classes": json.dumps(setup.manifest.classes),
+            "run": setup.facts.identity["run"],
+        },
     )

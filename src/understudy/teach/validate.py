@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -23,7 +24,14 @@ def validate(setup: Setup) -> dict[str, Any]:
         with setup.device.autocast():
             return setup.learner(batch)
 
-    return _measure(setup, setup.loaders.val, recognise)
+    found = _measure(setup, setup.loaders.val, recognise)
+    if not math.isfinite(found["loss"]):
+        raise UserError(
+            "The loss on the validation clips is no longer a number; the weights of the last "
+            f"finished epoch are kept. Lower train.lr (now {setup.recipe.train.lr:g}), or use "
+            "train.precision=fp32."
+        )
+    return found
 
 
 def judge_teachers(setup: Setup) -> dict[str, dict[str, Any]]:
