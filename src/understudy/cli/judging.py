@@ -92,4 +92,6 @@ def report(
     from understudy.perform.loading import find_device, open_place
     from understudy.study.artifact_report import write_report_of
 
-    print_(str(write_report_of(open_place(source), out, device=find_device(device))))
+    opened = open_place(source)
+    say_unfinished(opened)
+    print_(str(write_report_of(opened, out, device=find_device(device))))

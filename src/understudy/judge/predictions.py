@@ -53,7 +53,11 @@ class Predictions:
         return self.logits.numpy().argmax(axis=1) == self.target.numpy()
 
     def write(self, path: Path) -> None:
-        """Write Parquet; classes, split and skipped go into the schema's metadata."""
+        """Write them as Parquet."""
+        write_bytes(path, self.to_parquet())
+
+    def to_parquet(self) -> bytes:
+        """The content of a Parquet file; classes, split and skipped go into its metadata."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -77,7 +81,7 @@ class Predictions:
         }
         buffer = io.BytesIO()
         pq.write_table(table.replace_schema_metadata(notes), buffer)
-        write_bytes(path, buffer.getvalue())
+        return buffer.getvalue()
 
 
 def read_predictions(path: str | Path) -> Predictions:

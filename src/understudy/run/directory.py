@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.data.manifest import Manifest
-from understudy.errors import UserError, nearest
+from understudy.errors import UNWRITABLE, UserError, nearest
 from understudy.recipe import Recipe, dump_recipe, load_recipe
 from understudy.run.files import noting_files, read_json, remove_made, write_bytes, write_text
 from understudy.run.lock import LOCK_FILES, writing
@@ -89,7 +89,10 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether training came to its end."""
+        """Whether training came to its end, at the last epoch or by its patience. Of a run that
+        keeps no record of its training, nobody says otherwise."""
+        if not self._has_environment:
+            return not self.history
         return "finished" in self.environment
 
     @property
@@ -209,9 +212,15 @@ def new_run(path: Path, recipe: Recipe) -> Iterator[Run]:
         with writing(path), noting_files() as made:
             try:
                 yield create_run(path, recipe)
-            except BaseException:
-                if not (path / "history.json").exists():
-                    _discard(path, made)
+            except BaseException as error:
+                if (path / "history.json").exists():
+                    raise
+                _discard(path, made)
+                if isinstance(error, OSError) and error.errno in UNWRITABLE:
+                    raise UserError(
+                        f"{path} cannot be written any more ({error.strerror}). No epoch was "
+                        "finished, so nothing is kept. Make room, or choose another with --out."
+                    ) from error
                 raise
     finally:
         for folder in missing:  # the innermost first; not where anything is in it

@@ -92,7 +92,7 @@ class Looks(Part):
 
 
 class TeacherFacts(Part):
-    name: Text
+    name: NotRequired[Text]
     head: NotRequired[Text]
     source: NotRequired[Text]
     weights_sha256: NotRequired[Text]
@@ -247,9 +247,7 @@ def _explain(error: ValidationError) -> str:
     """The first fault, and how many more there are."""
     first, *others = error.errors(include_url=False)
     kinds = {"dict_type", "missing", "list_type", "model_type"}
-    where = ".".join(
-        str(part) for part in first["loc"] if not str(part).endswith(("File", "Facts"))
-    )
+    where = ".".join(str(part) for part in first["loc"] if part not in (_ONE, _SEVERAL))
     given = "" if first["type"] in kinds else f" (given: {_short(first['input'])})"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
