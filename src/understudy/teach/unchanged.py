@@ -24,7 +24,6 @@ from understudy.teach.teachers import FrozenTeacher
 
 MAY_CHANGE = (
     "name",
-    "data.manifest",
     "data.workers",
     "data.memory_mb",
     "train.device",
@@ -112,8 +111,7 @@ def check_clips(manifest: Manifest) -> None:
         raise UserError(
             f"{len(changed)} of {len(rows)} clips are not what they were when the run began; going "
             f"on would mix two data sets:{named}{more}\nThey were looked for in {manifest.root}. "
-            "Put them back, name the place where they lie now in data.manifest of the run's "
-            "recipe.yaml, or train a new run."
+            "Put them back, or train a new run."
         )
 
 
