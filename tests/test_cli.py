@@ -650,7 +650,7 @@ def test_an_interrupted_run_is_resumed_by_the_command_it_names(
     assert said.code == 130
     [command] = re.findall(r"Go on with: understudy (.*)", said.err)
     assert "Traceback" not in said.err
-    unfinished = "Training of cut short is not finished: 2 of 6 epochs are done"
+    unfinished = "Training of cut short stopped after 2 of 6 epochs"
     for words in (["evaluate"], ["compare", "runs/my small"], ["report"]):
         said = understudy(job.folder, *words, "runs/cut short")
         assert said.code == 0, said.err
@@ -662,7 +662,7 @@ def test_an_interrupted_run_is_resumed_by_the_command_it_names(
     resumed = understudy(job.folder, *shlex.split(command))
     assert resumed.code == 0, resumed.err
     assert re.findall(r"^epoch +(\d+)", resumed.err, flags=re.MULTILINE) == list("3456")
-    assert "not finished" not in understudy(job.folder, "evaluate", "runs/cut short").err
+    assert "stopped after" not in understudy(job.folder, "evaluate", "runs/cut short").err
     runs = job.folder / "runs"
     whole = load_file(runs / "my small" / "checkpoints" / "final.safetensors")
     again = load_file(runs / "cut short" / "checkpoints" / "final.safetensors")

@@ -1,9 +1,11 @@
 """The run directory: whole files or none, exact weights or an error, nobody's work overwritten."""
 
+import copy
 import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,6 +13,7 @@ import torch
 from safetensors import safe_open
 
 from faults import fill_the_disk
+from made_runs import write_data
 from understudy.data.fingerprint import fingerprint, fingerprints
 from understudy.data.manifest import Manifest
 from understudy.errors import UserError
@@ -19,6 +22,7 @@ from understudy.recipe import parse_recipe
 from understudy.run import (
     create_run,
     describe_environment,
+    files,
     load_weights,
     new_run,
     open_run,
@@ -40,6 +44,9 @@ RECIPE = parse_recipe(
     }
 )
 
+EPOCH = {"epoch": 1, "lr": 3e-4, "seconds": 1.0, "clips_per_second": 9.0, "best": True}
+EPOCH |= {"train": {"loss": 1.0}, "val": {"loss": 1.0, "top1": 0.5, "n": 8}}
+
 
 def model(name="frames-attention", classes=3, **options):
     return create_model(name, classes, **(OPTIONS | options))
@@ -52,7 +59,7 @@ def test_a_run_gives_back_what_was_put_into_it(tmp_path):
     assert run.name == "small"
     assert (run.teacher, run.metrics, run.history, run.checkpoints()) == (None, None, [], [])
     classes = ["a", "ö", "動"]
-    write_json(run.path / "data.json", {"classes": classes, "model_options": OPTIONS})
+    write_data(run, tuple(classes), model_options=OPTIONS, clip_seconds=1.0)
     trained = model()
     save_weights(trained, run.checkpoint_path("epoch_010"), {"model": "frames-attention"})
     save_weights(trained, run.checkpoint_path())
@@ -192,8 +199,8 @@ def test_a_run_that_fails_takes_nothing_of_others_along(tmp_path):
         "notes.txt"
     ]
     # And a run in which something was learned.
-    fail_in(tmp_path / "learned", after=lambda run: write_json(run.path / "history.json", [{}]))
-    assert open_run(tmp_path / "learned").history == [{}]
+    fail_in(tmp_path / "learned", after=lambda run: write_json(run.path / "history.json", [EPOCH]))
+    assert open_run(tmp_path / "learned").history == [EPOCH]
 
 
 def test_a_folder_that_holds_anything_else_is_refused(tmp_path):
@@ -332,7 +339,7 @@ def test_weights_are_kept_whatever_their_layout_in_memory(tmp_path):
 
 def test_a_file_is_old_or_new_and_never_half(tmp_path, monkeypatch):
     place = tmp_path / "history.json"
-    write_json(place, [{"epoch": 1}])
+    write_json(place, [EPOCH])
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -341,28 +348,145 @@ def test_a_file_is_old_or_new_and_never_half(tmp_path, monkeypatch):
         patch.setattr(os, "replace", full)
         with pytest.raises(OSError, match="No space left"):
             write_bytes(place, b"half")
-    assert read_json(place) == [{"epoch": 1}]
+    assert read_json(place) == [EPOCH]
     assert list(tmp_path.iterdir()) == [place], "no half of a file is left behind"
 
 
+FIGURE = {"value": 0.5, "low": 0.2, "high": 0.8, "n": 8, "method": "wilson"}
+OF_CLASS = {"n": 4, "accuracy": FIGURE, "precision": FIGURE, "f1": FIGURE}
+FILES: dict[str, Any] = {
+    "data": {
+        "classes": ["a", "b"],
+        "manifest": "clips.csv",
+        "clip_seconds": 1.0,
+        "model_options": {},
+        "skipped": [{"row": 3, "path": "x.mp4", "reason": "torn", "split": "train"}],
+        "counts": {"train": {"a": 2, "b": 2}},
+    },
+    "environment": {"command": ["understudy"], "libraries": {"torch": "2"}, "finished": "today"},
+    "teacher": {"name": "ViT-B-32", "val": FIGURE, "parameters": 9},
+    "start": {
+        "source": "run",
+        "layers": [{"layer": "x", "how": "exact", "source": "x", "energy": None, "note": ""}],
+    },
+    "history": [EPOCH],
+    "metrics": {
+        "split": "test",
+        "n": 8,
+        "top1": FIGURE,
+        "macro_f1": FIGURE,
+        "calibration_error": FIGURE,
+        "per_class": {"a": OF_CLASS, "b": OF_CLASS},
+        "confusion": [[3, 1], [1, 3]],
+        "classes": ["a", "b"],
+        "warnings": [],
+    },
+}
+
+
+def _changed(name, *place, to):
+    """The content of a file with one value replaced; without a value, gone."""
+    content = copy.deepcopy(FILES[name])
+    part = content
+    for key in place[:-1]:
+        part = part[key]
+    if to is None:
+        del part[place[-1]]
+    else:
+        part[place[-1]] = to
+    return name, json.dumps(content).encode()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_files_of_a_run_hold_is_read_as_it_was_written(tmp_path, name):
+    run = create_run(tmp_path / "run", RECIPE)
+    content = FILES[name]
+    if isinstance(content, dict):
+        content = content | {"of a later version": {"more": [1]}}
+    write_json(run.path / f"{name}.json", content)
+    assert getattr(run, name) == content
+
+
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("content", "message"),
     [
-        ("metrics.json", b'{"n": ', r"metrics.json is damaged: Expecting value: line 1"),
-        ("metrics.json", b"", "metrics.json is damaged"),
-        ("metrics.json", b"\xff\xfe{}", "metrics.json is damaged: .*codec can't decode"),
-        ("metrics.json", b"[1]", "metrics.json is damaged: it holds no dict"),
-        ("history.json", b"{}", "history.json is damaged: it holds no list"),
-        ("data.json", b'{"classes": ["a"]}', "data.json is damaged: model_options is missing"),
-        ("data.json", None, "data.json is missing: the run is not complete"),
+        (b'{"n": ', r"Expecting value: line 1"),
+        (b"", "Expecting value"),
+        (b"\xff\xfe{}", "codec can't decode"),
+        (b"7", "Input should be a valid"),
+        (b"[" * 10_000 + b"]" * 10_000, "nested too deeply"),
+        (b'{"n": ' * 10_000, "nested too deeply"),
+        (b'{"n": NaN}', "it holds NaN, which is no number"),
+        (b"[-Infinity]", "it holds -Infinity, which is no number"),
+        (b'{"n": ' + b"9" * 5_000 + b"}", r"limit \(4300 digits\)"),
     ],
 )
-def test_a_damaged_file_is_named_with_its_fault(tmp_path, name, content, message):
+def test_a_file_that_holds_nothing_of_its_kind_is_named(tmp_path, name, content, message):
     run = create_run(tmp_path / "run", RECIPE)
-    if content is not None:
-        (run.path / name).write_bytes(content)
-    with pytest.raises(UserError, match=message):
-        getattr(run, name.removesuffix(".json"))
+    (run.path / f"{name}.json").write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name}\.json is damaged: .*{message}") as caught:
+        getattr(run, name)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (_changed("data", "classes", to=None), "classes: is missing.*train a new run"),
+        (_changed("data", "model_options", to=None), "model_options: is missing"),
+        (_changed("data", "classes", to="ab"), "classes: .*valid list"),
+        (_changed("data", "classes", to=["a", 7]), r"classes\.1: .*valid string \(given: 7\)"),
+        (_changed("data", "classes", to=["a", "a"]), "classes: a stands there twice"),
+        (_changed("data", "classes", to=[]), "classes: .*at least 1 item"),
+        (_changed("data", "classes", to=["x" * 2_000]), "classes.0: .*at most 1000 char"),
+        (_changed("data", "classes", to=["\ud800"]), r"classes\.0: .*unicode"),
+        (_changed("data", "clip_seconds", to="1.0"), "clip_seconds: .*valid number"),
+        (_changed("data", "clip_seconds", to=True), "clip_seconds: .*valid number"),
+        (_changed("data", "clip_seconds", to=-1.0), "clip_seconds: .*greater than or equal to 0"),
+        (_changed("data", "skipped", 0, "row", to=[]), r"skipped\.0\.row: .*valid integer"),
+        (_changed("data", "counts", "train", "a", to=-2), r"counts\.train\.a"),
+        (_changed("environment", "command", to="train"), "command: .*valid list"),
+        (_changed("environment", "finished", to={}), "finished: .*valid string"),
+        (_changed("teacher", "val", to=0.9), r"val: .*valid dict"),
+        (_changed("teacher", "val", "low", to="low"), r"val\.low"),
+        (_changed("start", "layers", 0, "how", to="somehow"), r"layers\.0\.how"),
+        (_changed("history", 0, "epoch", to=0), r"0\.epoch: .*greater than or equal to 1"),
+        (_changed("history", 0, "val", "top1", to=None), None),
+        (_changed("history", 0, "val", "top1", to="all"), r"0\.val\.top1: .*valid number"),
+        (_changed("history", 0, "best", to=None), r"0\.best: is missing"),
+        (_changed("metrics", "confusion", to=[[1]]), "confusion is no table of 2 by 2.*evaluate"),
+        (_changed("metrics", "per_class", "a", to=None), "per_class names other classes"),
+        (_changed("metrics", "top1", "n", to=2**60), r"top1\.n"),
+        (_changed("metrics", "n", to=1.5), "n: .*valid integer"),
+    ],
+)
+def test_a_damaged_field_is_named_with_what_to_do(tmp_path, file, message):
+    run = create_run(tmp_path / "run", RECIPE)
+    name, content = file
+    (run.path / f"{name}.json").write_bytes(content)
+    if message is None:
+        assert getattr(run, name)
+        return
+    with pytest.raises(UserError, match=rf"{name}\.json is damaged: .*{message}") as caught:
+        getattr(run, name)
+    assert len(str(caught.value)) < 500
+
+
+def test_what_is_no_file_is_not_read(tmp_path, monkeypatch):
+    run = create_run(tmp_path / "run", RECIPE)
+    with pytest.raises(UserError, match=r"data\.json is missing: the run is not complete"):
+        _ = run.data
+    (run.path / "data.json").mkdir()
+    with pytest.raises(UserError, match=r"data\.json is no file"):
+        _ = run.data
+    os.mkfifo(run.path / "history.json")  # reading it would wait for ever
+    with pytest.raises(UserError, match=r"history\.json is no file"):
+        _ = run.history
+    monkeypatch.setattr(files, "MOST_BYTES", 10)
+    (run.path / "metrics.json").write_text("[" * 11)
+    with pytest.raises(UserError, match=r"metrics\.json is damaged: it is larger than any"):
+        _ = run.metrics
 
 
 @pytest.mark.parametrize(

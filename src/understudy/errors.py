@@ -1,5 +1,10 @@
 """The one error that is the user's to mend."""
 
+import errno
+
+UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES})
+"""What a system says of a disk that is full or may not be written: nobody's defect."""
+
 
 class UserError(ValueError):
     """Something the user gave is wrong, or something the user has is missing.

@@ -165,5 +165,5 @@ def test_a_damaged_file_is_told(run: Run):
     unknown_threshold(always(run))
     place = run.path / "unknown.json"
     place.write_text(json.dumps(json.loads(place.read_text()) | {"threshold": 2}))
-    with pytest.raises(UserError, match=r"unknown\.json: 2 is no threshold"):
+    with pytest.raises(UserError, match=r"unknown\.json is damaged: threshold: .*given: 2"):
         unknown_threshold(always(run))

@@ -21,6 +21,7 @@ def measured(low: float, value: float, high: float, n: int) -> dict[str, Any]:
 def known(run: Run, tmp_path: Path) -> Run:
     """The run with figures and a teacher, as evaluation and training leave them."""
     copy = Run(Path(shutil.copytree(run.path, tmp_path / "known")))
+    parts = ("accuracy", "precision", "f1")
     metrics = {
         "split": "test",
         "n": 40,
@@ -30,9 +31,11 @@ def known(run: Run, tmp_path: Path) -> Run:
         "macro_f1": measured(0.6, 0.7, 0.8, 40),
         "classes": ["left", "right", "still"],
         "per_class": {
-            name: {"accuracy": measured(0.3, 0.6, 0.8, n)}
+            name: {"n": n} | dict.fromkeys(parts, measured(0.3, 0.6, 0.8, n))
             for name, n in (("left", 20), ("right", 20), ("still", 0))
         },
+        "calibration_error": measured(0.1, 0.2, 0.3, 0),
+        "confusion": [[0] * 3] * 3,
         "warnings": ["Only 40 clips."],
         "manifest": "/home/someone/secret/gestures.csv",
     }
@@ -45,8 +48,9 @@ def known(run: Run, tmp_path: Path) -> Run:
     }
     write_json(copy.path / "metrics.json", metrics)
     write_json(copy.path / "teacher.json", teacher)
+    skipped = {"row": 1, "path": "x", "reason": "torn"}
     counts = {"train": {"left": 3, "right": 4}, "test": {"left": 1}}
-    data = copy.data | {"counts": counts, "groups": {"train": 2}, "skipped": [{"path": "x"}]}
+    data = copy.data | {"counts": counts, "groups": {"train": 2}, "skipped": [skipped]}
     write_json(copy.path / "data.json", data)
     return copy
 

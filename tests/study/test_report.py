@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from made_runs import made_metrics
 from understudy.data.loader import ClipDataset, Sample
 from understudy.errors import UserError
 from understudy.judge.metrics import compute_metrics
@@ -229,7 +230,7 @@ def test_the_teacher_of_kind_run_is_judged_on_the_same_split(
     (tmp_path / "teacher" / "checkpoints").mkdir(parents=True)
     (tmp_path / "teacher" / "recipe.yaml").write_bytes((run.path / "recipe.yaml").read_bytes())
     (tmp_path / "teacher" / "checkpoints" / "best.safetensors").write_bytes(bytes(20_000_000))
-    theirs = {"split": "test", "top1": val | {"value": 0.96875}}
+    theirs = made_metrics(top1=val | {"value": 0.96875})
     write_json(tmp_path / "teacher" / "metrics.json", theirs)
     page = page_of(run)
     assert "Right on 97% of the test split" in page.text
@@ -367,11 +368,11 @@ def test_clips_that_are_gone_changed_or_damaged_are_named_on_the_page(
 def test_an_interrupted_run_says_so_at_the_top(new_run: NewRun) -> None:
     run = new_run("evaluate", finished=False)
     (said,) = re.findall(r'<p class="unfinished">(.*?)</p>', render_report(run))
-    assert "Training of first is not finished: 6 of 15 epochs are done" in said
+    assert "Training of first stopped after 6 of 15 epochs" in said
     assert f"understudy train --resume {run.path}" in said
     assert said.split(".")[0] == str(unfinished_note(run)).split(".")[0]
     write_json(run.path / "environment.json", run.environment | {"finished": "today"})
-    assert "is not finished" not in render_report(run)
+    assert "first stopped after" not in render_report(run)
     assert unfinished_note(run) is None
 
 

@@ -17,7 +17,7 @@ from understudy.cli.machine import machine_app
 from understudy.cli.say import heard, print_, quoted, say, write_utf8
 from understudy.cli.shipping import shipping_app
 from understudy.cli.using import using_app
-from understudy.errors import UserError
+from understudy.errors import UNWRITABLE, UserError
 
 
 class Verbs(TyperGroup):
@@ -165,4 +165,10 @@ def main() -> None:
         say(f"understudy: {error}")
         if os.environ.get("UNDERSTUDY_DEBUG"):
             raise
+        sys.exit(2)
+    except OSError as error:  # wherever a disk turned out to be full
+        if error.errno not in UNWRITABLE or os.environ.get("UNDERSTUDY_DEBUG"):
+            raise
+        place = error.filename or "a file"
+        say(f"understudy: {place} cannot be written or read: {error.strerror}.")
         sys.exit(2)

@@ -106,6 +106,7 @@ def report(
     from understudy.study.artifact_report import write_report_of
 
     with Heartbeat(say, "writing the page"):
-        page = write_report_of(open_place(source), out, device=find_device(device),
-                               pictures=pictures)  # fmt: skip
+        opened = open_place(source)
+        say_unfinished(opened)
+        page = write_report_of(opened, out, device=find_device(device), pictures=pictures)
     print_(str(page))

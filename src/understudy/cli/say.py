@@ -114,7 +114,9 @@ def say_unfinished(source: Run | Artifact) -> None:
     from understudy.run import Run
     from understudy.run.unfinished import unfinished_note
 
-    run = source if isinstance(source, Run) else source.run
-    note = unfinished_note(run) if run is not None else None
+    if isinstance(source, Run):
+        note = unfinished_note(source)
+    else:  # as it was when it was exported
+        note = source.contract.get("unfinished")
     if note is not None:
         say(note)

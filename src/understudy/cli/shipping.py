@@ -125,6 +125,7 @@ def bench(
             f"bench has no --device {device}: it compares runs with exports and peers, and these "
             "run on the CPU here. Leave it out."
         )
+    from understudy.ship.artifact import open_source
     from understudy.ship.bench import bench as bench_subjects
     from understudy.ship.bench import keep_rows
     from understudy.ship.bench.lineup import lineup
@@ -136,6 +137,9 @@ def bench(
     with lineup(subjects, frames=frames, size=size) as named:
         for reason in named.left_out:
             say(f"Left out: {reason}")
+        for subject in named.subjects:
+            if subject.path is not None and subject.kind in ("run", "artifact"):
+                say_unfinished(open_source(subject.path))
         with Heartbeat(say, f"timing {len(named.subjects)} in turns"):
             rows = bench_subjects(named.subjects, threads=threads or (1, None), rounds=rounds,
                                   batch=batch, memory=memory)  # fmt: skip

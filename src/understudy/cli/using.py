@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from understudy.cli.options import Checkpoint, Device, SourceArgument, Threads
-from understudy.cli.say import print_or_stop, say
+from understudy.cli.say import print_or_stop, say, say_unfinished
 from understudy.errors import UserError
 from understudy.progress import Heartbeat
 
@@ -30,7 +30,7 @@ def predict(
 
     A long video is read in overlapping windows as long as the clips of training.
     """
-    from understudy.perform.loading import load
+    from understudy.perform.loading import load, open_place
     from understudy.perform.predict_command import predict_files
 
     if not files:
@@ -39,7 +39,9 @@ def predict(
             "RUN --camera 0"
         )
     with Heartbeat(say, "recognising"):
-        classifier = load(source, device=device, threads=threads, checkpoint=checkpoint)
+        opened = open_place(source)
+        say_unfinished(opened)
+        classifier = load(opened, device=device, threads=threads, checkpoint=checkpoint)
         predict_files(classifier, files, as_json=as_json, show=print_or_stop, note=say)
 
 
@@ -71,20 +73,15 @@ def stream(
     threads: Threads = None,
 ) -> None:
     """Recognise a video or a camera frame by frame, and print every change of the label."""
+    from understudy.perform.loading import open_place
     from understudy.perform.stream_command import Options, recognise_stream
 
     options = Options(camera, unknown, smoothing, reconnect)
+    opened = open_place(source)
+    say_unfinished(opened)
     try:
-        recognise_stream(
-            source,
-            file,
-            options,
-            checkpoint=checkpoint,
-            device=device,
-            threads=threads,
-            as_json=as_json,
-            show=print_or_stop,
-            note=say,
-        )
+        recognise_stream(opened, file, options, checkpoint=checkpoint, device=device,
+                         threads=threads, as_json=as_json, show=print_or_stop,
+                         note=say)  # fmt: skip
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

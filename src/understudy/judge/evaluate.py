@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from understudy.judge.metrics import compute_metrics
 from understudy.judge.predictions import Predictions, read_predictions
 from understudy.judge.subject import Shipped, Source, Subject, evaluation_path, find_subject
 from understudy.progress import Track, untold
-from understudy.run import Run, read_json, write_json
+from understudy.run import Run, json_text, read_json, write_files
 from understudy.types import Sampling
 
 __all__ = [
@@ -118,12 +119,23 @@ def _judge(subject: Subject, *, device: str, threads: int | None, track: Track) 
     metrics |= subject.facts
     metrics["warnings"] = warnings + metrics["warnings"]
     place = subject.place
+    missing = [folder for folder in (place, *place.parents) if not folder.exists()]
     try:
         place.mkdir(parents=True, exist_ok=True)
-        predictions.write(place / "predictions.parquet")
-        write_json(place / "metrics.json", metrics)
+        write_files(
+            {
+                place / "predictions.parquet": predictions.to_parquet(),
+                place / "metrics.json": json_text(metrics).encode(),
+            }
+        )
     except OSError as error:
-        raise UserError(f"{place} cannot be written: {error.strerror}.") from error
+        for folder in missing:
+            with contextlib.suppress(OSError):  # there, or of somebody else meanwhile
+                folder.rmdir()
+        raise UserError(
+            f"{place} cannot be written: {error.strerror}. Nothing of this evaluation is kept; "
+            "make room, or copy the folder to a place that can be written."
+        ) from error
     return Evaluation(metrics, predictions, place)
 
 

@@ -66,7 +66,11 @@ class Predictions:
         return [self.id[row] for row in rows.tolist()]
 
     def write(self, path: Path) -> None:
-        """Write Parquet; classes, split, skipped and task go into the schema's metadata."""
+        """Write them as Parquet."""
+        write_bytes(path, self.to_parquet())
+
+    def to_parquet(self) -> bytes:
+        """The content of a Parquet file; classes, split, skipped and task go into its metadata."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -91,7 +95,7 @@ class Predictions:
         }
         buffer = io.BytesIO()
         pq.write_table(table.replace_schema_metadata(notes), buffer)
-        write_bytes(path, buffer.getvalue())
+        return buffer.getvalue()
 
 
 def read_predictions(path: str | Path) -> Predictions:

@@ -48,7 +48,8 @@ class Subject:
 
     weights_sha256: None where the checkpoint is not there. manifest, split: the clips. origin:
     where they come from, for people. place: the folder of the evaluation. data: how clips are read.
-    settings: batch size, interval. warnings: what is to be known of these clips.
+    settings: batch size, interval. warnings: what is to be known of these clips. unfinished: how
+    far the training of a run came that has not come to its end; None for others.
     """
 
     source: Source
@@ -61,6 +62,7 @@ class Subject:
     data: Data
     settings: Eval
     warnings: tuple[str, ...]
+    unfinished: str | None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -70,6 +72,7 @@ class Subject:
             "split": self.split,
             "checkpoint": self.checkpoint,
             "weights_sha256": self.weights_sha256,
+            "unfinished": self.unfinished,
             "clips_fingerprint": self.manifest.fingerprint(),
         }
 
@@ -126,7 +129,12 @@ def find_subject(
         data=run.recipe.data if run is not None else Data(manifest=origin),
         settings=settings,
         warnings=tuple(warnings),
+        unfinished=_how_far(source) if isinstance(source, Run) else None,
     )
+
+
+def _how_far(run: Run) -> str | None:
+    return None if run.is_finished else f"{len(run.history)} of {run.recipe.train.epochs} epochs"
 
 
 def evaluation_path(

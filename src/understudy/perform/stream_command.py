@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from understudy.data.decode import stream_frames
 from understudy.data.media import DecodeError
@@ -21,9 +21,12 @@ from understudy.perform.smoothing import Change
 from understudy.perform.sources import CameraSource, FileSource, Source
 from understudy.perform.stream import Stream, StreamModel, Summary
 from understudy.record import is_reserved
-from understudy.run import RunClassifier
+from understudy.run import Run, RunClassifier
 from understudy.run.classifier import checked_threshold
 from understudy.types import Classifier
+
+if TYPE_CHECKING:
+    from understudy.ship.artifact import Artifact
 
 RECONNECT_S = 10.0
 """Default time for which a lost camera is tried again, in seconds."""
@@ -47,7 +50,7 @@ class Options:
 
 
 def recognise_stream(
-    place: str | Path,
+    place: str | Path | Run | Artifact,
     file: Path | None,
     options: Options,
     *,

@@ -11,7 +11,14 @@ from understudy.run.directory import (
     write_manifest_file,
 )
 from understudy.run.environment import describe_environment
-from understudy.run.files import read_json, write_bytes, write_files, write_json, write_text
+from understudy.run.files import (
+    json_text,
+    read_json,
+    write_bytes,
+    write_files,
+    write_json,
+    write_text,
+)
 from understudy.run.lock import writing
 from understudy.run.weights import contiguous_state, load_weights, save_weights
 
@@ -24,6 +31,7 @@ __all__ = [
     "contiguous_state",
     "create_run",
     "describe_environment",
+    "json_text",
     "load_weights",
     "new_run",
     "open_run",

@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.data.manifest import Manifest
-from understudy.errors import UserError, nearest
+from understudy.errors import UNWRITABLE, UserError, nearest
 from understudy.recipe import Recipe, dump_recipe, load_recipe
 from understudy.run.files import noting_files, read_json, remove_made, write_bytes, write_text
 from understudy.run.lock import LOCK_FILES, writing
-from understudy.run.weights import load_weights
+from understudy.run.weights import load_weights, run_of_weights
 from understudy.types import Recognizer
 
 if TYPE_CHECKING:
@@ -63,11 +63,7 @@ class Run:
     @property
     def data(self) -> dict[str, Any]:
         """classes, counts per split, clip_seconds, skipped: as written by training."""
-        content = read_json(self.path / "data.json")
-        missing = [name for name in ("classes", "model_options") if name not in content]
-        if missing:
-            raise UserError(f"{self.path / 'data.json'} is damaged: {missing[0]} is missing.")
-        return content
+        return read_json(self.path / "data.json")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -93,7 +89,10 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether training came to its end."""
+        """Whether training came to its end, at the last epoch or by its patience. Of a run that
+        keeps no record of its training, nobody says otherwise."""
+        if not self._has_environment:
+            return not self.history
         return "finished" in self.environment
 
     @property
@@ -169,11 +168,27 @@ class Run:
         if not path.is_file():
             there = ", ".join(self.checkpoints()) or "none yet; was training interrupted?"
             raise UserError(f"{self.path} has no checkpoint {checkpoint}. There: {there}")
+        self.refuse_foreign(checkpoint)
         model = create_model(
             self.recipe.model.name, len(self.classes), **self.data["model_options"]
         )
         load_weights(model, path)
         return model.eval()
+
+    def refuse_foreign(self, checkpoint: str) -> None:
+        """Raises UserError for a checkpoint that says that another run wrote it, or that cannot be
+        read."""
+        path = self.checkpoint_path(checkpoint)
+        writer = run_of_weights(path)
+        if writer is not None and self._has_environment and writer != self.environment.get("run"):
+            raise UserError(
+                f"{path} was written by another run. Put the run's own checkpoint back, or delete "
+                "that file."
+            )
+
+    @property
+    def _has_environment(self) -> bool:
+        return (self.path / "environment.json").is_file()
 
 
 @contextmanager
@@ -197,9 +212,15 @@ def new_run(path: Path, recipe: Recipe) -> Iterator[Run]:
         with writing(path), noting_files() as made:
             try:
                 yield create_run(path, recipe)
-            except BaseException:
-                if not (path / "history.json").exists():
-                    _discard(path, made)
+            except BaseException as error:
+                if (path / "history.json").exists():
+                    raise
+                _discard(path, made)
+                if isinstance(error, OSError) and error.errno in UNWRITABLE:
+                    raise UserError(
+                        f"{path} cannot be written any more ({error.strerror}). No epoch was "
+                        "finished, so nothing is kept. Make room, or choose another with --out."
+                    ) from error
                 raise
     finally:
         for folder in missing:  # the innermost first; not where anything is in it

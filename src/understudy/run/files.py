@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from understudy.errors import UserError
+from understudy.run.schema import MOST_BYTES, parse_json
 
 try:
     import fcntl
 except ImportError:  # Windows: halves of files whose writer was killed stay there
     fcntl = None
 
-_LISTS = frozenset({"history.json", "bench.json"})
-"""Files that hold a list; the others hold an object."""
 _PARTIAL = ".understudy-{}.partial"
 """What a file is called until it is whole."""
 _MOMENT_S = 1.0
@@ -32,15 +31,19 @@ _made: ContextVar[_Made | None] = ContextVar("made", default=None)
 def read_json(path: Path) -> Any:
     """Read a file of a run or an artifact. Raises UserError if it is missing or damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is no file. Copy it again from where it was made.")
+        if path.stat().st_size > MOST_BYTES:
+            raise UserError(f"{path} is damaged: it is larger than any file of this kind. Copy it "
+                            "again from where it was made.")  # fmt: skip
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: the run is not complete.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} is damaged: {error}.") from error
-    expected = list if path.name in _LISTS else dict
-    if not isinstance(content, expected):
-        raise UserError(f"{path} is damaged: it holds no {expected.__name__}.")
-    return content
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    return parse_json(text, path)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -49,8 +52,8 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def json_text(content: Any) -> str:
-    """Content as it is written to a file of a run."""
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    """Content as it is written to a file of a run; every number in it must be finite."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -45,6 +45,18 @@ def load_weights(model: Recognizer, path: Path) -> None:
     model.load_state_dict(found)
 
 
+def run_of_weights(path: Path) -> str | None:
+    """The name that the run which wrote a checkpoint has in its environment.json; None where the
+    file does not say. Raises UserError for a file that cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as stored:
+            return (stored.metadata() or {}).get("run")
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a readable safetensors file: {error}") from error
+
+
 def contiguous_state(model: Recognizer) -> dict[str, Any]:
     """The state dict as safetensors wants it: dense memory, on the CPU, independent of layout."""
     return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}

@@ -7,6 +7,7 @@ from importlib import metadata
 from typing import Any
 
 from understudy.run import RunClassifier
+from understudy.run.unfinished import unfinished
 from understudy.ship.formats import FORMATS
 from understudy.ship.schema import CONTRACT_FORMAT, CONTRACT_VERSION
 from understudy.types import Recognizer, parameter_count
@@ -35,6 +36,7 @@ def build_contract(
         "parameters": parameter_count(classifier.model),
         "classes": list(classifier.classes),
         "unknown_below": classifier.unknown_below,
+        "unfinished": unfinished(classifier.run),
         "batch": "any" if format_.ANY_BATCH else 1,
         "graphs": graphs,
         "input": {

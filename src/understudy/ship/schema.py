@@ -105,7 +105,7 @@ class Input(Strict):
 
 
 class Look(Strict):
-    method: Literal["uniform", "random_segment", "centre", "dense"] = "uniform"
+    method: Literal["uniform", "first", "centre", "random_segment", "dense"] = "uniform"
     stride_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     hold_pictures: bool = False
     clip_seconds: Amount = 0.0
@@ -133,6 +133,7 @@ class Contract(Strict):
     parameters: Count
     classes: list[Name] = Field(min_length=1, max_length=100_000)
     unknown_below: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None
+    unfinished: Text | None = None
     batch: Literal["any", 1]
     graphs: Graphs
     input: Input

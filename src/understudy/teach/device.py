@@ -73,7 +73,7 @@ class Device:
         # TensorBoard takes the name for a folder below the run, the others for a project.
         self.accelerator.init_trackers(
             TRACKED if tracker == "tensorboard" else "understudy",
-            config=_flat(recipe.model_dump(mode="json")),
+            config=flat_settings(recipe.model_dump(mode="json")),
             init_kwargs={"wandb": {"name": run.name}, "mlflow": {"run_name": run.name}},
         )
 
@@ -104,12 +104,12 @@ def _is_cpu(train: Train) -> bool:
     return train.device == "cpu" or not any(_available().values())
 
 
-def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_settings(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings as `section.key`, since trackers take numbers and strings only."""
     flat: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= flat_settings(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = (
                 value if isinstance(value, bool | int | float | str) else str(value)

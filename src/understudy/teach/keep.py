@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from understudy.data.loader import clip_fps, clip_seconds
-from understudy.errors import UserError
-from understudy.run import Run, read_json, save_weights, write_json
+from understudy.errors import UNWRITABLE, UserError
+from understudy.run import Run, save_weights, write_json
 from understudy.teach.resume import Progress, save_state
 from understudy.teach.setup import Setup
 
@@ -39,20 +40,29 @@ def keep(run: Run, setup: Setup, progress: Progress) -> None:
     every = setup.recipe.train.checkpoint_every
     if every and entry["epoch"] % every == 0:
         names.append(f"epoch_{entry['epoch']:03d}")
-    try:
+    with _told(
+        run, f"; the epoch before {entry['epoch']} is kept" if len(progress.history) > 1 else ""
+    ):
         for name in names:
             _save(run, setup, name)
         write_json(run.path / "history.json", progress.history)
-        data = read_json(run.path / "data.json") | {"skipped": progress.skipped}
+        data = run.data | {"skipped": progress.skipped}
         write_json(run.path / "data.json", data)
         save_state(run, setup.learner, setup.optimizer, setup.device, progress)
+
+
+@contextmanager
+def _told(run: Run, kept: str) -> Iterator[None]:
+    """A disk that is full, or may not be written any more, is no defect of ours."""
+    try:
+        yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+        # Of a run in which nothing was learned, nothing is kept; whoever made it says so.
+        if error.errno not in UNWRITABLE or not run.history:
             raise
         raise UserError(
-            f"{run.path} cannot be written any more ({error.strerror}); the epoch before "
-            f"{entry['epoch']} is kept. Make room, then: understudy train --resume "
-            f"{shlex.quote(str(run.path))}"
+            f"{run.path} cannot be written any more ({error.strerror}){kept}. Make room, then: "
+            f"understudy train --resume {shlex.quote(str(run.path))}"
         ) from error
 
 
@@ -68,16 +78,21 @@ def note_preparation(run: Run, seconds: float) -> None:
 
 def finish(run: Run, setup: Setup) -> None:
     """Keep the last weights too, and say that training came to its end."""
-    _save(run, setup, "final")
     environment = run.environment
     # Going on with a finished run changes nothing.
     environment.setdefault("finished", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
-    write_json(run.path / "environment.json", environment)
+    with _told(run, "; every epoch is kept"):
+        _save(run, setup, "final")
+        write_json(run.path / "environment.json", environment)
 
 
 def _save(run: Run, setup: Setup, name: str) -> None:
     save_weights(
         setup.learner.student,
         run.checkpoint_path(name),
-        {"model": setup.recipe.model.name, "classes": json.dumps(setup.manifest.classes)},
+        {
+            "model": setup.recipe.model.name,
+            "classes": json.dumps(setup.manifest.classes),
+            "run": setup.facts.identity["run"],
+        },
     )

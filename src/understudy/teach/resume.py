@@ -9,96 +9,100 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from understudy.data.fingerprint import fingerprints
-from understudy.data.manifest import Manifest
 from understudy.errors import UserError
 from understudy.run import Run, write_bytes
+from understudy.run.schema import Epoch, SkippedClip, parse_json
 from understudy.teach.device import Device
 
+_EPOCHS, _SKIPPED = TypeAdapter(list[Epoch]), TypeAdapter(list[SkippedClip])
 
-class Progress(NamedTuple):
-    """How far training came. All JSON. scaler: the state of the gradient scaler, empty if off."""
 
-    history: list[dict[str, Any]]
-    steps: int
-    skipped: list[dict[str, Any]]
-    scaler: dict[str, Any] = {}  # noqa: RUF012  replaced as a whole, never changed
+class Progress(BaseModel):
+    """How far training came. scaler: the state of the gradient scaler, empty if off. identity: what
+    it belongs to, see `unchanged`; empty in a state of an earlier version."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    history: Annotated[list[dict[str, Any]], AfterValidator(_EPOCHS.validate_python)]
+    steps: Annotated[int, Field(ge=0, le=2**53)]
+    skipped: Annotated[list[dict[str, Any]], AfterValidator(_SKIPPED.validate_python)]
+    scaler: dict[str, Any] = {}
+    identity: dict[str, Any] = {}
+
+
+class State(NamedTuple):
+    """What is in resume/: how far training came, and tensors by `model.NAME` and
+    `optimizer.NUMBER.MOMENT`."""
+
+    file: Path
+    progress: Progress
+    tensors: dict[str, Tensor]
 
 
 def save_state(
     run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, device: Device, progress: Progress
 ) -> None:
     """Write the state of the epoch that just ended over that of the one before."""
-    progress = progress._replace(scaler=device.scaler.state_dict())
+    progress = progress.model_copy(update={"scaler": device.scaler.state_dict()})
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for number, moments in optimizer.state_dict()["state"].items():
         for name, value in moments.items():
             tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value)
     dense = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_bytes(_file(run), save(dense, metadata={"progress": json.dumps(progress._asdict())}))
+    metadata = {"progress": json.dumps(progress.model_dump(), allow_nan=False)}
+    write_bytes(_file(run), save(dense, metadata=metadata))
 
 
-def load_state(
-    run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, device: Device
-) -> Progress:
-    """Fill model, optimiser and gradient scaler from the last finished epoch.
-
-    Raises UserError if the file cannot be read.
-    """
+def read_state(run: Run) -> State:
+    """The last finished epoch of a run. Raises UserError if the file cannot be read."""
     file = _file(run)
     try:
         with safe_open(file, "pt") as stored:
-            progress = Progress(**json.loads(stored.metadata()["progress"]))
+            text = (stored.metadata() or {}).get("progress", "")
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{file} is damaged, so training cannot go on from it ({error}). The checkpoints can "
-            "still be used; to train again, delete the folder or name another with --out."
-        ) from error
-    model.load_state_dict(_below(tensors, "model."))
+    except (SafetensorError, OSError) as error:
+        raise _damaged(file, str(error)) from error
+    return State(file, parse_json(text, file, Progress), tensors)
+
+
+def restore(
+    state: State, model: nn.Module, optimizer: torch.optim.Optimizer, device: Device
+) -> None:
+    """Fill model, optimiser and gradient scaler. Raises UserError where a tensor is missing, too
+    many, or of another shape."""
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _below(tensors, "optimizer.").items():
-        number, _, moment = name.partition(".")
-        # AdamW counts its steps on the CPU, its moments live beside the weights.
-        moments.setdefault(int(number), {})[moment] = (
-            tensor if moment == "step" else tensor.to(device.torch)
-        )
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    if progress.scaler:
-        device.scaler.load_state_dict(progress.scaler)
-    return progress
+    try:
+        model.load_state_dict(_below(state.tensors, "model."))
+        for name, tensor in _below(state.tensors, "optimizer.").items():
+            number, _, moment = name.partition(".")
+            if moment != "step" and tensor.shape != parameters[int(number)].shape:
+                raise ValueError(f"optimizer.{name} has the shape {tuple(tensor.shape)}")
+            # AdamW counts its steps on the CPU, its moments live beside the weights.
+            moments.setdefault(int(number), {})[moment] = (
+                tensor if moment == "step" else tensor.to(device.torch)
+            )
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        if state.progress.scaler:
+            device.scaler.load_state_dict(state.progress.scaler)
+    except (RuntimeError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise _damaged(state.file, " ".join(str(error).split())) from error
 
 
-def check_clips(manifest: Manifest) -> None:
-    """Raises UserError, naming clips of training and validation that are gone or have changed.
-
-    Those that could not be read when the run began need not be there now.
-    """
-    known = manifest.fingerprints or [""] * len(manifest)
-    rows = [row for split in ("train", "val") for row in manifest.rows(split) if known[row]]
-    now = fingerprints([manifest.path_of(row) for row in rows])
-    changed = [
-        row for row, found in zip(rows, now, strict=True) if not manifest.is_unchanged(row, found)
-    ]
-    if changed:
-        named = "".join(
-            f"\n  {manifest.records[row].path}: "
-            f"{'has changed' if manifest.path_of(row).exists() else 'is gone'}"
-            for row in changed[:5]
-        )
-        more = f"\n  and {len(changed) - 5} more" if len(changed) > 5 else ""
-        raise UserError(
-            f"{len(changed)} of {len(rows)} clips are not what they were when the run began; going "
-            f"on would mix two data sets:{named}{more}\nPut them back, or train a new run."
-        )
+def _damaged(file: Path, reason: str) -> UserError:
+    return UserError(
+        f"{file} is damaged, so training cannot go on from it ({reason}). The checkpoints can "
+        "still be used; to train again, delete the folder or name another with --out."
+    )
 
 
 def can_resume(run: Run) -> bool:

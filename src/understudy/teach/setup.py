@@ -16,6 +16,7 @@ from understudy.data.loader import make_loader
 from understudy.data.manifest import Manifest
 from understudy.data.reader import FeatureReader, Reader, draws_pixels
 from understudy.errors import UserError
+from understudy.models import create_model
 from understudy.models.frames import FramesRecognizer
 from understudy.recipe import Recipe
 from understudy.run import Run
@@ -28,13 +29,14 @@ from understudy.teach.optimizer import create_optimizer
 from understudy.teach.probe import fit_probe
 from understudy.teach.processes import Processes
 from understudy.teach.progress import Reporter
-from understudy.teach.resume import can_resume
+from understudy.teach.resume import State, restore
 from understudy.teach.skipped import SkippedClips
 from understudy.teach.stored import FOLDER
 from understudy.teach.student import create_student, start_student
 from understudy.teach.targets import Targets, open_known
 from understudy.teach.teachers import FrozenTeacher, create_teacher
-from understudy.types import Batch, Recognizer, parameter_count
+from understudy.teach.unchanged import Identity, check_teachers, identity_of
+from understudy.types import Batch, Recognizer, Skipped, parameter_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +73,27 @@ class Facts:
     """What the run writes down before its first epoch.
 
     model_options: those that build the student again. start: the content of `start.json`; None
-    after a random initialisation, and when training goes on.
+    after a random initialisation, and when training goes on. identity: what is learned depends on.
     """
 
     model_options: dict[str, Any]
     start: dict[str, Any] | None
+    identity: Identity
 
 
 def prepare(
-    recipe: Recipe, run: Run, device: Device, processes: Processes, reporter: Reporter
+    recipe: Recipe,
+    run: Run,
+    device: Device,
+    processes: Processes,
+    reporter: Reporter,
+    state: State | None = None,
 ) -> Setup:
-    """Build teachers and student for the clips of a run, and compute what need be computed once."""
+    """Build teachers and student for the clips of a run, and compute what need be computed once.
+
+    state: of the last finished epoch, where training goes on; all of it is as it was then. Raises
+    UserError for whatever is wrong with the recipe, the clips, the teachers or that state.
+    """
     if recipe.train.qat:
         require_torchao()
     manifest = run.manifest
@@ -97,11 +109,18 @@ def prepare(
     for name in recipe.all_teachers:
         teacher = _create_teacher(name, recipe, manifest, run, load, skipped, reporter)
         teachers[name] = load.targets(name, teacher, run, reporter.note)
+    frozen = {name: targets.teacher for name, targets in teachers.items()}
+    if state is not None and state.progress.identity:
+        check_teachers(frozen, state.progress.identity)
     torch.manual_seed(recipe.train.seed)
     spaces = {name: targets.teacher.embedding_dim for name, targets in teachers.items()}
-    student, options = create_student(recipe, len(manifest.classes), spaces)
     start = None
-    if recipe.model.start is not None and not can_resume(run):
+    if state is not None:  # pretrained weights may have changed, or be out of reach
+        options = run.data["model_options"]
+        student = create_model(recipe.model.name, len(manifest.classes), **options)
+    else:
+        student, options = create_student(recipe, len(manifest.classes), spaces)
+    if recipe.model.start is not None and state is None:
         start = start_student(student, recipe.model.start, manifest.classes, recipe.model.options)
         if recipe.train.qat:
             _check_taken_whole(start)
@@ -118,18 +137,24 @@ def prepare(
     if recipe.train.compile:
         learner.compile_student()
     _check_disk(run, student, recipe)
+    optimizer = create_optimizer(learner, recipe.train)
+    if state is not None:  # before features of a frozen backbone are computed
+        restore(state, learner, optimizer, device)
+        processes.share_state(learner)
+        skipped.add(Skipped(e["row"], e["path"], e["reason"]) for e in state.progress.skipped)
+    identity = state.progress.identity if state is not None else None
     return Setup(
         recipe=recipe,
         manifest=manifest,
         device=device,
         processes=processes,
         learner=learner,
-        optimizer=create_optimizer(learner, recipe.train),
+        optimizer=optimizer,
         loaders=_loaders(student, load, teachers, skipped, reporter),
         teachers=teachers,
         skipped=skipped,
         class_weights=_class_weights(recipe, manifest, device.torch),
-        facts=Facts(options, start),
+        facts=Facts(options, start, identity or identity_of(recipe, manifest, options, frozen)),
     )
 
 

@@ -38,12 +38,13 @@ from understudy.teach.losses import Losses, Taught, teaching_loss
 from understudy.teach.optimizer import learning_rate, set_learning_rate
 from understudy.teach.processes import Processes
 from understudy.teach.progress import Quiet, Reporter
-from understudy.teach.resume import Progress, can_resume, check_clips, load_state
+from understudy.teach.resume import Progress, can_resume, read_state
 from understudy.teach.setup import Setup, prepare
 from understudy.teach.step import Step
 from understudy.teach.sums import EpochSums
+from understudy.teach.unchanged import check_clips, check_run
 from understudy.teach.validate import judge_teachers, validate
-from understudy.types import Batch, Output, Skipped
+from understudy.types import Batch, Output
 
 CHECKED_EVERY = 20
 """Optimiser steps after which the device is asked whether a loss was no number."""
@@ -82,16 +83,24 @@ def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
             processes.first(lambda: check_clips(run.manifest))
         if not can_resume(run):
             _refuse_without_state(run)
-            return _begin(run, recipe, device, processes, reporter)  # stopped in its first epoch
+            reporter.note("no epoch was finished: training begins again")
+            return _begin(run, recipe, device, processes, reporter)
+        state = read_state(run)
+        processes.first(lambda: _check_unchanged(run, recipe, state.progress, reporter))
         began = time.perf_counter()
-        setup = prepare(recipe, run, device, processes, reporter)
+        setup = prepare(recipe, run, device, processes, reporter, state)
         processes.first(lambda: note_preparation(run, time.perf_counter() - began))
-        progress = load_state(run, setup.learner, setup.optimizer, device)
-        processes.share_state(setup.learner)
-        setup.skipped.add(
-            Skipped(entry["row"], entry["path"], entry["reason"]) for entry in progress.skipped
+        return _learn(run, setup, state.progress, reporter)
+
+
+def _check_unchanged(run: Run, recipe: Recipe, progress: Progress, reporter: Reporter) -> None:
+    if progress.identity:
+        check_run(run, recipe, progress.identity, reporter.note)
+    else:
+        reporter.note(
+            "this run was begun by an earlier version: nothing says whether recipe, model and "
+            "teachers are what they were"
         )
-        return _learn(run, setup, progress, reporter)
 
 
 def _of_first(processes: Processes, reporter: Reporter | None) -> Reporter:
@@ -142,9 +151,10 @@ def _begin(
     setup = prepare(recipe, run, device, processes, reporter)
     judged = judge_teachers(setup, reporter.track)
 
+    environment = describe_environment() | {"run": setup.facts.identity["run"], "started": _now()}
+
     def write() -> None:
-        prepared = {"prepare_seconds": round(time.perf_counter() - began, 3)}
-        environment = describe_environment() | {"started": _now()} | prepared
+        environment["prepare_seconds"] = round(time.perf_counter() - began, 3)
         write_json(run.path / "environment.json", environment)
         write_json(run.path / "data.json", describe_data(setup))
         if setup.facts.start is not None:
@@ -153,7 +163,7 @@ def _begin(
             write_json(run.path / "teacher.json", _facts_of(judged))
 
     processes.first(write)
-    return _learn(run, setup, Progress([], 0, []), reporter)
+    return _learn(run, setup, Progress(history=[], steps=0, skipped=[]), reporter)
 
 
 def _own_clips(run: Run, recipe: Recipe, reporter: Reporter) -> None:
@@ -198,7 +208,12 @@ def _learn(run: Run, setup: Setup, progress: Progress, reporter: Reporter) -> Ru
             entry, steps = _epoch(setup, epoch, steps, reporter)
             entry["best"] = _is_best(entry, history)
             history.append(entry)
-            progress = Progress(history, steps, setup.skipped.describe())
+            progress = Progress(
+                history=history,
+                steps=steps,
+                skipped=setup.skipped.describe(),
+                identity=setup.facts.identity,
+            )
             processes.first(lambda progress=progress: keep(run, setup, progress))
             setup.device.accelerator.log(_scalars(entry), step=epoch + 1)
             reporter.epoch(entry)

@@ -29,7 +29,8 @@ def validate(setup: Setup, track: Track = untold) -> dict[str, Any]:
         _told(setup, setup.loaders.val, track, "validation"),
         recognise,
         "The student's output",
-        "Lower train.lr, lengthen train.warmup_epochs, or use train.precision=fp32.",
+        "Lower train.lr, lengthen train.warmup_epochs, or use train.precision=fp32. The weights of "
+        "the last finished epoch are kept.",
     )
 
 

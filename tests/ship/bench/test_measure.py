@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from made_runs import made_metrics
 from understudy.errors import UserError
 from understudy.run import Run, read_json, write_json
 from understudy.ship import Artifact
@@ -248,8 +249,7 @@ def test_accuracy_is_that_of_the_checkpoint_that_was_evaluated(
     run: Run, artifact: Artifact, tmp_path: Path
 ) -> None:
     assert accuracy_of_run(run) is None
-    figure = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 8}
-    write_json(run.path / "metrics.json", {"top1": figure, "split": "test", "checkpoint": "best"})
+    write_json(run.path / "metrics.json", made_metrics(checkpoint="best"))
     try:
         expected = Accuracy(0.5, 0.25, 0.75, 8, "test")
         assert accuracy_of_run(run) == accuracy_of_artifact(artifact) == expected

@@ -61,7 +61,9 @@ def clip_teacher(
     if config.head == "zero-shot":
         head: nn.Module = text_head(tower, config, classes)
     else:
-        head = fit_probe(frozen(headless, sampling, dict(facts)))
+        bare = frozen(headless, sampling, dict(facts))
+        facts["tower_sha256"] = bare.facts["weights_sha256"]
+        head = fit_probe(bare)
     facts["parameters"] += parameter_count(head)
     return frozen(ClipRecognizer(tower, head), sampling, facts)
 
