@@ -1,11 +1,18 @@
 """One draw for a clip, replayable, and nothing else disturbed."""
 
+import math
+import statistics
+
 import pytest
 import torch
+from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
+from understudy.data.manifest import Manifest
+from understudy.data.reader import FileReader, sampling_of
 from understudy.data.transforms import Draw, apply, draw, generator_of, prepare, window
-from understudy.recipe import Augment
+from understudy.recipe import Augment, Data
+from understudy.record import Record
 
 EVERYTHING = Augment(
     crop_scale=0.4,
@@ -164,6 +171,42 @@ def test_what_is_switched_off_changes_nothing():
     assert crop[:4] == both[:4]
     assert crop.brightness == 1 != both.brightness
     assert draw(Augment(), seed=0, clip="a", view=3) == Draw()
+
+
+ASPECTS = {"16:9": (90, 160), "4:3": (96, 128), "1:1": (96, 96), "9:16": (160, 90)}
+
+
+@pytest.mark.parametrize("aspect", ASPECTS)
+@pytest.mark.parametrize("scale", [0.7, 0.8, 0.9])
+def test_twenty_views_are_twenty_pictures_at_every_aspect(tmp_path, aspect, scale):
+    """Counted as a model gets them, from a file through the reader."""
+    texture = torch.randint(0, 256, (*ASPECTS[aspect], 3), dtype=torch.uint8, generator=seeded(2))
+    Image.fromarray(texture.numpy()).save(tmp_path / "a.png")
+    manifest = Manifest.from_records([Record("a.png", "x", "train", "a")], tmp_path)
+    config = Data.model_validate(
+        {"manifest": "-", "size": 48, "frames": 1, "augment": {"crop_scale": scale}}
+    )
+    reader, look = FileReader(manifest, config), sampling_of(config)
+    views = [reader.read(0, view, [look])[0] for view in range(20)]
+    assert len({view.numpy().tobytes() for view in views}) >= 19
+
+
+@pytest.mark.parametrize("aspect", ASPECTS)
+@pytest.mark.parametrize("scale", [0.7, 0.8, 0.9])
+def test_training_sees_what_evaluation_sees_and_nothing_squeezed(aspect, scale):
+    """A draw on a picture is that draw on the square that evaluation sees of it; width and height
+    of the windows differ by a third at most, and either as often."""
+    frames = torch.randint(0, 256, (1, 3, *ASPECTS[aspect]), dtype=torch.uint8, generator=seeded(2))
+    square = F.center_crop(frames, [min(ASPECTS[aspect])] * 2)
+    config, ratios = Augment(crop_scale=scale), []
+    for view in range(200):
+        numbers = draw(config, seed=0, clip="a", view=view)
+        _, _, along, across = window(numbers, *ASPECTS[aspect])
+        ratios.append(across / along)
+        if view < 20:
+            assert torch.equal(apply([frames], [numbers], 32)[0], apply([square], [numbers], 32)[0])
+    assert 0.72 <= min(ratios) <= max(ratios) <= 1.39
+    assert statistics.fmean(map(math.log, ratios)) == pytest.approx(0, abs=0.04)
 
 
 PINNED = 3043821077961758382

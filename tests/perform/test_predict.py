@@ -1,6 +1,7 @@
 """What happens when: windows, segments, and the same pixels and numbers as in evaluation."""
 
 import json
+import os
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -308,3 +309,18 @@ def test_neighbours_vote_on_what_they_share():
     segments = merge_windows(probabilities, 4.0, CLASSES)
     assert [(s.label, s.start_s, s.end_s) for s in segments] == [("red", 0, 2), ("blue", 2, 4)]
     assert segments[0].probability == pytest.approx((0.9 + (0.9 + 0.45) / 2) / 2)
+
+
+@pytest.mark.timeout(20)
+def test_hours_that_a_header_invents_are_no_windows():
+    first = next(iter(window_bounds(1e12, 2.0)))
+    assert first == pytest.approx((0, 2))
+
+
+@pytest.mark.timeout(20)
+def test_what_is_no_file_is_refused_and_links_are_walked_once(tmp_path: Path):
+    film(tmp_path / "2026-01-01T12:30:00.mp4", [RED] * 8)
+    os.mkfifo(tmp_path / "fifo.mp4")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    found = {Path(one.path).name: one.error for one in predict(Redness(), [tmp_path])}
+    assert found == {"2026-01-01T12:30:00.mp4": None, "fifo.mp4": "a FIFO, not a file"}

@@ -107,6 +107,11 @@ def _describe_manifest(manifest: Any, out: Path | None) -> None:
         few, many = min(counts.values()), max(counts.values())
         spread = f"{few} a class" if few == many else f"{few} to {many} a class"
         print_(f"  {split:<6}{clips_of[split]:>6} clips ({spread}), {groups_of[split]} groups")
+        absent = [label for label, number in counts.items() if not number]
+        if absent:
+            named = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" * (len(absent) > 10))
+            print_(f"        {split} has no clip of: {named}")
     if manifest.ignored:
+        first = manifest.ignored[0]
         print_(f"  {len(manifest.ignored)} files are no media and were left out, e.g. "
-               f"{manifest.ignored[0]}")  # fmt: skip
+               f"{first if first.isprintable() else ascii(first)}")  # fmt: skip

@@ -5,6 +5,7 @@ Every check is a question to whole columns; names are read only of the rows that
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +71,12 @@ def _holds_pictures(folder: Path) -> bool:
         return False
 
 
+LONGEST_PATH = 4096
+"""Bytes of a path or a group: what operating systems take. A group may be a path."""
+LONGEST_LABEL = 255
+"""Characters of a label, as of the name of a folder."""
+
+
 def check_rows(manifest: Manifest) -> None:
     """What is wrong with rows whatever their split. Raises UserError."""
     if not len(manifest):
@@ -109,15 +116,34 @@ def _check_each(manifest: Manifest) -> None:
         ] = True
     no_path = pc.equal(columns.path, "").to_numpy(zero_copy_only=False)
     backwards = columns.end_s <= columns.start_s  # never true without both times: NaN
-    wrong = no_path | unlabelled | backwards
+    odd_path = _is_odd(columns.path)
+    odd_group = _is_odd(columns.group.names)[columns.group.codes]
+    odd_label = np.zeros(len(manifest), bool)
+    odd = [code for code, name in enumerate(label.names) if _is_odd_label(name)]
+    if odd:
+        places = np.flatnonzero(np.isin(label.codes, odd))
+        odd_label[np.searchsorted(label.offsets, places, "right") - 1] = True
+    wrong = no_path | unlabelled | backwards | odd_path | odd_group | odd_label
     if not wrong.any():
         return
     place = int(wrong.argmax())
     number, row = place + 1, manifest.records[place]
     if no_path[place]:
         raise UserError(f"Row {number} has no path.")
+    if odd_path[place] or odd_group[place]:
+        what, text = ("path", row.path) if odd_path[place] else ("group", row.group)
+        raise UserError(
+            f"Row {number}: the {what} {_cut(text)} is longer than {LONGEST_PATH} bytes or holds a "
+            "NUL. No file has such a name."
+        )
     if unlabelled[place]:
         raise UserError(f"Row {number} ({row.path}) has an empty label.")
+    if odd_label[place]:
+        name = next(label.names[c] for c in label.of_row(place) if _is_odd_label(label.names[c]))
+        raise UserError(
+            f"Row {number} ({row.path}): the label {_cut(name)} is longer than {LONGEST_LABEL} "
+            "characters or holds control characters. Rename the class."
+        )
     raise UserError(
         f"Row {number} ({row.path}) ends at {row.end_s} s, before it starts at {row.start_s} s."
     )
@@ -130,6 +156,21 @@ def _check_reserved(manifest: Manifest) -> None:
             f"class is likely enough, and {WARMING_UP!r} before they have seen enough. Rename the "
             "label, for a folder of classes its sub-folder: to none_of_these, for example."
         )
+
+
+def _is_odd(text: pa.Array) -> np.ndarray:
+    """(N,) bool: what no path can be."""
+    long = pc.greater(pc.binary_length(text), LONGEST_PATH)
+    return pc.or_(long, pc.match_substring(text, "\0")).to_numpy(zero_copy_only=False)
+
+
+def _is_odd_label(name: str) -> bool:
+    """Whether a label is none: a terminal or a file would take it for something else."""
+    return len(name) > LONGEST_LABEL or any(unicodedata.category(one) == "Cc" for one in name)
+
+
+def _cut(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:60]}...")
 
 
 def _check_twice(manifest: Manifest) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from understudy.data.manifest import Manifest, complete_splits
+from understudy.data.media import kind_of
 from understudy.data.sources.folder import from_folder
 from understudy.data.sources.table import about_rows, from_table, write_table
 from understudy.errors import UserError
@@ -28,10 +30,13 @@ def read_manifest(
     Raises UserError for anything that is wrong with the table.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):
         raise UserError(f"There is no manifest {path}: neither a table nor a folder.")
-    if path.is_dir():
+    kind = kind_of(path)
+    if kind == "a folder":
         manifest = from_folder(path)
+    elif kind != "file":
+        raise UserError(f"{path} is {kind}; a manifest is a .csv or .parquet file, or a folder.")
     else:
         if progress is not None:
             progress(f"reading about {about_rows(path):,} rows of {path}")

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
@@ -22,6 +24,9 @@ _ROWS = 16_384
 
 _BLOCK = 2**24
 """Bytes that Arrow reads at a time; no row is longer."""
+
+MOST_COLUMNS = 1000
+"""Columns of a table. More of them are no manifest, and take hours to look at one by one."""
 
 
 def read_csv(path: Path) -> dict[str, pa.Array]:
@@ -42,7 +47,8 @@ def read_csv(path: Path) -> dict[str, pa.Array]:
 def _read_fast(path: Path) -> pa.Table:
     """Every line as a row of text, the header too: Arrow would take its names as they are."""
     with path.open(newline="", encoding="utf-8-sig") as file:
-        width = len(next(line for line in csv.reader(file) if line))
+        width = len(next(line for line in csv.reader(_lines(file)) if line))
+    check_width(path, width)
     names = [str(number) for number in range(width)]
     return arrow_csv.read_csv(
         path,
@@ -60,8 +66,9 @@ def _read_slowly(path: Path) -> dict[str, pa.Array]:
     try:
         # utf-8-sig: spreadsheets put a byte order mark before the first column name.
         with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = (line for line in csv.reader(file) if line)
+            lines = (line for line in csv.reader(_lines(file)) if line)
             names = next(lines, None)
+            check_width(path, len(names or ()))
             for number, block in enumerate(iter(lambda: list(islice(lines, _ROWS)), [])):
                 wrong = wrong or _wrong_width(block, 2 + number * _ROWS, len(names or ()))
                 if not wrong:
@@ -79,6 +86,23 @@ def _read_slowly(path: Path) -> dict[str, pa.Array]:
         raise UserError(f"{path}, {wrong}")
     columns = zip(*parts, strict=True) if parts else ([as_text([])] for _ in header)
     return {name: pa.concat_arrays(some) for name, some in zip(header, columns, strict=True)}
+
+
+def check_width(path: Path, columns: int) -> None:
+    """Raises UserError for a table of more columns than a manifest can have."""
+    if columns > MOST_COLUMNS:
+        raise UserError(
+            f"{path} has {columns:,} columns; a manifest has at most {MOST_COLUMNS:,}. Leave out "
+            "those that don't describe a clip."
+        )
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """The lines of a file, none of which may fill the memory."""
+    for number, line in enumerate(iter(lambda: file.readline(_BLOCK), ""), start=1):
+        if len(line) == _BLOCK:
+            raise csv.Error(f"line {number} is longer than {_BLOCK:,} characters")
+        yield line
 
 
 def _wrong_width(lines: list[list[str]], first: int, width: int) -> str:

@@ -7,7 +7,7 @@ import difflib
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 
 from understudy.data.columns import TEXT, Columns, Labels, Text, as_text, pc
 from understudy.data.manifest import Manifest
-from understudy.data.sources.csv_text import read_csv
+from understudy.data.media import kind_of
+from understudy.data.sources.csv_text import check_width, read_csv
+from understudy.data.whole_files import whole_file
 from understudy.errors import UserError, nearest
 
 COLUMNS = ("path", "label", "split", "group", "start_s", "end_s")
@@ -34,7 +36,10 @@ def from_table(path: Path) -> Manifest:
     Raises UserError for a missing column, naming a column that looks like a misspelling of it, and
     for times that are no numbers.
     """
-    columns = _read_columns(path)
+    try:
+        columns = _read_columns(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
     for name in ("path", "label"):
         if name not in columns:
             raise UserError(
@@ -62,17 +67,21 @@ def from_table(path: Path) -> Manifest:
 def about_rows(path: Path) -> int:
     """About how many rows a table has, told at once; 0 where it cannot be told."""
     try:
+        if kind_of(path) != "file":
+            return 0
         if path.suffix == ".parquet":
             return pq.read_metadata(path).num_rows
         with path.open("rb") as file:
             lines = sum(block.count(b"\n") for block in iter(lambda: file.read(2**22), b""))
             return max(0, lines - 1)
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError):  # told when it is read
         return 0
 
 
 def write_table(manifest: Manifest, path: Path) -> None:
     """Write a manifest; see `understudy.data.sources.write_manifest`."""
+    if path.suffix not in {".csv", ".parquet"}:
+        raise UserError(f"{path}: a manifest is written as .csv or .parquet.")
     columns = manifest.columns
     texts = {
         "path": _relative(manifest, path.absolute().parent),
@@ -84,20 +93,17 @@ def write_table(manifest: Manifest, path: Path) -> None:
         **{name: as_text(values) for name, values in manifest.extras.items()},
     }
     table = pa.table(texts)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial:
         if path.suffix == ".csv":
-            with path.open("w", newline="", encoding="utf-8") as file:
+            with partial.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(table.column_names)
                 for part in table.to_batches(_ROWS):
                     writer.writerows(zip(*(c.to_pylist() for c in part.columns), strict=True))
-        elif path.suffix == ".parquet":
-            pq.write_table(table, path)
         else:
-            raise UserError(f"{path}: a manifest is written as .csv or .parquet.")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+            # By a handle: Arrow would take a name with a colon for an address.
+            with partial.open("wb") as file:
+                pq.write_table(table, file)
 
 
 def _read_columns(path: Path) -> dict[str, pa.Array]:
@@ -105,27 +111,57 @@ def _read_columns(path: Path) -> dict[str, pa.Array]:
     if path.suffix == ".csv":
         return read_csv(path)
     if path.suffix == ".parquet":
-        try:
-            table = pq.read_table(path)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"{path} is no readable Parquet file: {error}") from error
-        columns = {}
-        for name in table.column_names:
-            columns[name] = pc.utf8_trim_whitespace(_written(table[name]))
-            table = table.drop_columns(name)  # its memory is free for the next one
-        return columns
+        with path.open("rb") as file:
+            return _read_parquet(path, file)
     raise UserError(f"{path}: a manifest is a .csv or .parquet file, or a folder of classes.")
 
 
+def _read_parquet(path: Path, file: BinaryIO) -> dict[str, pa.Array]:
+    try:
+        parquet = pq.ParquetFile(file)
+        schema = parquet.schema_arrow
+    except (pa.ArrowException, OSError, MemoryError) as error:
+        raise UserError(f"{path} is no readable Parquet file: {error}") from error
+    check_width(path, len(schema.names))
+    if len(set(schema.names)) < len(schema.names):
+        raise UserError(f"{path} has two columns of the same name.")
+    for field in schema:
+        if pa.types.is_nested(field.type):
+            raise UserError(
+                f"{path}: the column {field.name!r} holds {str(field.type)[:80]}; a manifest "
+                "holds text and numbers. Leave it out, or write it as text."
+            )
+    columns, name = {}, ""
+    try:
+        table = parquet.read()
+        for name in schema.names:
+            columns[name] = pc.utf8_trim_whitespace(_written(table[name]))
+            table = table.drop_columns(name)  # its memory is free for the next one
+    except (pa.ArrowException, OSError, MemoryError, ValueError, OverflowError) as error:
+        raise UserError(f"{path} is no readable Parquet file: {name} {error}") from error
+    return columns
+
+
 def _written(column: pa.ChunkedArray) -> pa.Array:
-    """Values of any type as Python writes them, "" for null."""
+    """Values of any type as Python writes them, "" for null. Raises ArrowInvalid for no UTF-8."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind):
-        return pc.fill_null(as_text(column.cast(kind)), "")
+    if any(is_kind(kind) for is_kind in _TEXT_LIKE):
+        text = as_text(column.cast(kind))
+        text.validate(full=True)  # Parquet promises UTF-8, and nobody has looked
+        return pc.fill_null(text, "")
     values = (value for chunk in column.chunks for value in chunk.to_pylist())
     return pa.array(("" if value is None else str(value) for value in values), TEXT)
+
+
+_TEXT_LIKE = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_integer,
+)
 
 
 def _seconds(times: dict[str, pa.Array], path: Path) -> dict[str, np.ndarray]:

@@ -22,6 +22,8 @@ from understudy.data.stage.camera import Camera, View, draw_camera
 from understudy.data.stage.paint import paint_clip
 from understudy.data.stage.places import paint_place
 from understudy.data.stage.skeleton import Array
+from understudy.data.stage.studio import studio
+from understudy.data.whole_files import whole_file
 from understudy.errors import UserError
 
 FEWEST_CLIPS = 5 * len(ACTIONS)
@@ -58,8 +60,9 @@ def film_stage(
     many clips are done and how many there will be. The same arguments give the same frames on the
     same machine. A still tells the actions of a mirrored pair apart no better than a coin.
 
-    Raises UserError if `out` is not empty or cannot be written, for too few clips or a size too
-    small or odd.
+    What was stopped half way is gone on with by the same call. Raises UserError if `out` holds
+    anything else, is being filmed or cannot be written (what was filmed is then taken away), for
+    too few clips or a size too small or odd.
     """
     out = Path(out)
     if clips < FEWEST_CLIPS:
@@ -69,23 +72,42 @@ def film_stage(
         )
     if size < SMALLEST or size % 2:
         raise UserError(f"Size {size}: give an even number of pixels, {SMALLEST} or more.")
-    _make_folders(out, ["clips", "pictures"] if pictures else ["clips"])
     takes = plan(clips, seed)
+    with studio(out, {"clips": clips, "seed": seed, "size": size, "pictures": pictures}):
+        _film_all(out, takes, seed, size, pictures, progress)
+    return out
+
+
+def _film_all(
+    out: Path,
+    takes: list[Take],
+    seed: int,
+    size: int,
+    pictures: bool,
+    progress: Callable[[int, int], None] | None,
+) -> None:
     actors = [cast(seed, number) for number in range(max(take.actor for take in takes) + 1)]
     clip_rows, picture_rows = [], []
     for done, take in enumerate(takes):
         actor = actors[take.actor]
         name = f"{take.action}_{take.number:03d}"
-        frames, camera = film(take.action, actor, generator(seed, take, 0), size)
-        path = f"clips/{name}.mp4"
-        write_video(out / path, frames, camera.fps)
-        seconds = f"{len(frames) / camera.fps:.4f}"
         row = (take.action, take.split, actor.name)
+        path = f"clips/{name}.mp4"
+        shoot = draw_shoot(generator(seed, take, 0), size)
+        if not (out / path).exists():  # it was stopped half way before
+            frames, _ = film(take.action, actor, generator(seed, take, 0), size)
+            with whole_file(out / path) as partial:
+                write_video(partial, frames, shoot.camera.fps)
+        camera = shoot.camera
+        seconds = f"{shoot.frames / camera.fps:.4f}"
         clip_rows.append((path, *row, seconds, camera.fps, camera.width, camera.height))
         if pictures:
-            still, camera = photograph(take.action, actor, generator(seed, take, 1), size)
             path = f"pictures/{name}.jpg"
-            Image.fromarray(still).save(out / path, quality=92)
+            camera = draw_shoot(generator(seed, take, 1), size).camera
+            if not (out / path).exists():
+                still, _ = photograph(take.action, actor, generator(seed, take, 1), size)
+                with whole_file(out / path) as partial:
+                    Image.fromarray(still).save(partial, "JPEG", quality=92)
             picture_rows.append((path, *row, camera.width, camera.height))
         if progress is not None:
             progress(done + 1, len(takes))
@@ -94,7 +116,6 @@ def film_stage(
     if pictures:
         columns = tuple(name for name in COLUMNS if name not in ("seconds", "fps"))
         _write_table(out / "pictures.csv", columns, picture_rows)
-    return out
 
 
 def plan(clips: int, seed: int) -> list[Take]:
@@ -174,7 +195,7 @@ def photograph(
 
 def write_video(path: Path, frames: list[Array], fps: int) -> None:
     """Write frames (H, W, 3) uint8 RGB as H.264, every frame on its own."""
-    with av.open(path, "w") as container:
+    with av.open(f"file:{path}", "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"
@@ -185,18 +206,8 @@ def write_video(path: Path, frames: list[Array], fps: int) -> None:
         container.mux(stream.encode(None))
 
 
-def _make_folders(out: Path, names: list[str]) -> None:
-    try:
-        if out.exists() and any(out.iterdir()):
-            raise UserError(f"The folder {out} is not empty. Name another one, or empty it first.")
-        for name in names:
-            (out / name).mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"The folder {out} cannot be written: {error.strerror}.") from error
-
-
 def _write_table(path: Path, columns: tuple[str, ...], rows: list[tuple]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
