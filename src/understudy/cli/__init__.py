@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -154,15 +155,33 @@ def train(
         print_(str(run.path), f"Next: understudy evaluate {quoted(run.path)}")
 
 
+def use_own_cores() -> None:
+    """Have PyTorch start with the threads that this process may use: it knows to which cores it is
+    held, and not how much time a container gives it."""
+    from understudy.core_count import affinity, cores
+
+    if cores() < affinity():
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
+
+
 def main() -> None:
     """Run the command line. It exits with 0 when done, 2 for a user's mistake, 130 interrupted."""
     write_utf8()
+    use_own_cores()
     try:
         app()
     except UserError as error:
         if getattr(error, "said_elsewhere", False):  # by another process of the same training
             sys.exit(2)
         say(f"understudy: {error}")
+        if os.environ.get("UNDERSTUDY_DEBUG"):
+            raise
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        say(f"understudy: {error.filename or 'A file'} cannot be written: {error.strerror}. Make "
+            "room, or choose a place that can be written.")  # fmt: skip
         if os.environ.get("UNDERSTUDY_DEBUG"):
             raise
         sys.exit(2)

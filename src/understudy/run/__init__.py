@@ -1,5 +1,6 @@
 """The run directory: the only thing that evaluation, export, reports and studies read."""
 
+from understudy.core_count import cores
 from understudy.run.classifier import PICTURE_STEP_S, PICTURE_WINDOW_S, RunClassifier
 from understudy.run.directory import (
     Run,
@@ -13,6 +14,7 @@ from understudy.run.directory import (
 from understudy.run.environment import describe_environment
 from understudy.run.files import read_json, write_bytes, write_json, write_text
 from understudy.run.lock import writing
+from understudy.run.output import refuse_other_than_file, write_output
 from understudy.run.weights import contiguous_state, load_weights, save_weights
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "Run",
     "RunClassifier",
     "contiguous_state",
+    "cores",
     "create_run",
     "describe_environment",
     "discard_run",
@@ -29,10 +32,12 @@ __all__ = [
     "open_run",
     "read_json",
     "read_manifest_file",
+    "refuse_other_than_file",
     "save_weights",
     "write_bytes",
     "write_json",
     "write_manifest_file",
+    "write_output",
     "write_text",
     "writing",
 ]
