@@ -117,7 +117,11 @@ def test_every_teacher_of_several_is_named(artifact: Artifact, known: Run) -> No
 def test_one_picture_is_another_task_than_a_clip(artifact: Artifact, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(artifact.path, tmp_path / "picture"))
     contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))
+    size = contract["input"]["size"]
     contract["input"]["frames"] = 1
+    contract["graphs"]["clip"]["inputs"] = [
+        {"name": "frames", "dtype": "uint8", "shape": [1, 3, size, size]}
+    ]
     (folder / "contract.json").write_text(json.dumps(contract), encoding="utf-8")
     card = ModelCard(render_card([Artifact(folder)], name="lab/small", run=None))
     assert card.data.pipeline_tag == "image-classification"
@@ -127,8 +131,9 @@ def test_what_was_only_converted_claims_no_parity(artifact: Artifact, tmp_path: 
     folder = Path(shutil.copytree(artifact.path, tmp_path / "apple"))
     write_json(
         folder / "parity.json",
-        {"passed": None, "reason": "Core ML is converted to, not executed",
-         "checked": {"clip": {"exported_program_difference": 3e-7}}},
+        {"passed": None, "executed": False, "reason": "Core ML is converted to, not executed",
+         "checked": {"clip": {"spec": True, "exported_program_difference": 3e-7,
+                              "executed": False}}},
     )  # fmt: skip
     (folder / "latency.json").unlink()
     text = render_card([Artifact(folder)], name="lab/small", run=None)

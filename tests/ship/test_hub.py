@@ -1,10 +1,14 @@
 """Publishing and fetching: a shared folder, and the hub's own client against a small server."""
 
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
+from fnmatch import fnmatch
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ import pytest
 import torch
 
 import understudy
+from made_artifacts import make_artifact
 from understudy.errors import UserError
 from understudy.run import Run
 from understudy.ship import Artifact, hub
@@ -232,3 +237,102 @@ def test_the_hubs_client_pushes_and_fetches(artifact: Artifact, run: Run, tmp_pa
     assert again[0] == answers[3]
     assert "was not fetched before" in again[1]
     assert "cannot be reached" in again[2]
+
+
+def test_a_server_that_always_breaks_off_is_not_asked_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sends the same beginning each time, which the client takes for progress."""
+    from huggingface_hub import file_download
+
+    asked: list[str] = []
+
+    class Breaks(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", str(30 << 20))
+            self.end_headers()
+            self.wfile.write(bytes(11 << 20))
+
+        def log_message(self, format: str, *args: Any) -> None: ...
+
+    monkeypatch.setattr(file_download.time, "sleep", lambda seconds: None)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Breaks)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with (
+            pytest.raises(UserError, match=r"lab/small could not be fetched: .* broke off 11 time"),
+            hub._plain_errors(NAME, "fetched"),
+            (tmp_path / "file").open("wb") as file,
+        ):
+            file_download.http_get(f"http://127.0.0.1:{server.server_port}/x", file)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert len(asked) == 11
+
+
+def listing(monkeypatch: pytest.MonkeyPatch, files: dict[str, int]) -> None:
+    """A hub that holds files of these sizes, of which none may be fetched."""
+    import huggingface_hub
+
+    monkeypatch.setattr(hub, "_reachable", lambda: True)
+    monkeypatch.setattr(hub, "_sizes", lambda repo, revision: files)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("asked"))
+
+
+def test_a_file_that_is_too_long_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    listing(monkeypatch, {"onnx/contract.json": 10**12})
+    with pytest.raises(UserError, match=r"onnx/contract\.json has 1,000,000,000,000 bytes"):
+        fetch_from_hub(NAME)
+
+
+def test_only_what_belongs_to_an_artifact_and_is_as_large_as_it_says_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    make_artifact(tmp_path / "onnx")
+    listing(monkeypatch, {"onnx/clip.onnx": 7, "onnx/film.mp4": 10**12})
+    patterns: list[list[str]] = []
+
+    def fetch(repo: str, allow_patterns: list[str], **_: Any) -> str:
+        patterns.append(allow_patterns)
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    assert fetch_from_hub(NAME) == tmp_path / "onnx"
+    assert "onnx/clip.onnx" in patterns[1]
+    assert not any(fnmatch("onnx/film.mp4", pattern) for asked in patterns for pattern in asked)
+    monkeypatch.setattr(hub, "_sizes", lambda repo, revision: {"onnx/clip.onnx": 10**12})
+    with pytest.raises(UserError, match=r"clip\.onnx has 1,000,000,000,000 bytes, its contract"):
+        fetch_from_hub(NAME)
+    assert len(patterns) == 3, "of the second, the contract alone"
+
+
+def test_nothing_but_an_export_is_published(
+    artifact: Artifact, shared: Path, tmp_path: Path
+) -> None:
+    own = Path(shutil.copytree(artifact.path, tmp_path / "onnx"))
+    (own / "diary.txt").write_text("private")
+    (own / "secret").symlink_to("/etc/passwd")
+    push_to_hub(Artifact(own), NAME, run=None)
+    sent = {file.name for file in (shared / NAME / "onnx").iterdir()}
+    assert sent == {file.name for file in artifact.path.iterdir()}
+    (own / "latency.json").unlink()
+    (own / "latency.json").symlink_to("/etc/passwd")
+    with pytest.raises(UserError, match="is a link to elsewhere"):
+        push_to_hub(Artifact(own), NAME, run=None)
+
+
+def test_a_folder_that_cannot_be_written_keeps_what_it_had(
+    artifact: Artifact, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: Any, **more: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(hub, "write_text", full)
+    with pytest.raises(UserError, match=r"No space left on device\. Nothing of it was kept"):
+        push_to_hub(artifact, NAME, run=None)
+    assert list(shared.iterdir()) == []

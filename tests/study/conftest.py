@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from made_artifacts import made_contract, step_entry
 from made_runs import own_clips
 from understudy.judge.metrics import compute_metrics
 from understudy.judge.predictions import Predictions
@@ -169,22 +170,29 @@ def ship(run: Run) -> None:
     """Write what export and bench write, and a comparison with the run without a teacher."""
     folder = run.export_path("onnx")
     folder.mkdir(parents=True)
-    entry = {"file": "clip.onnx", "bytes": 11_000_000, "precision": "fp32"}
-    step = {"file": "step.onnx", "bytes": 10_900_000, "precision": "int8 (dynamic)"}
-    contract = {
-        "runtime": "onnx",
-        "precision": "fp32",
-        "executed": True,
-        "input": {"frames": 6, "size": 64},
-        "parameters": 1_000_000,
-    }
-    write_json(folder / "contract.json", contract | {"graphs": {"clip": entry, "step": step}})
-    parity = {"passed": True, "logits_difference": 4.1e-7, "clips": 24, "top1_agreement": 1.0}
-    stream = {"passed": True, "logits_difference": 3e-6, "frames": 256, "top1_agreement": 1.0}
+    classes = run.classes
+    contract = made_contract(classes, frames=6, size=64, run=run.name, parameters=1_000_000)
+    contract["graphs"]["clip"]["bytes"] = 11_000_000
+    step = step_entry(len(classes), size=64)
+    contract["graphs"]["step"] = step | {"bytes": 10_900_000, "precision": "int8 (dynamic)"}
+    write_json(folder / "contract.json", contract)
+    parity = {"passed": True, "tolerance": 1e-4, "logits_difference": 4.1e-7}
+    parity |= {"logits_median": 1e-7, "embedding_difference": 2e-7, "top1_agreement": 1.0}
+    stream = parity | {"frames": 256, "logits_difference": 3e-6, "last_logits_difference": 1e-6}
+    probe = {"probe": "noise", "clips": 24, "same_top1": 24}
+    probe |= {"logits_difference": 4.1e-7, "embedding_difference": 2e-7}
+    parity |= {"clips": 24, "probes": [probe]}
     shipped = parity | {"stream": stream | {"logits_difference": 0.023, "top1_agreement": 0.984}}
     write_json(folder / "parity.json", parity | {"stream": stream, "shipped": shipped})
     row = {
+        "runtime": "torch",
+        "precision": "fp32",
         "threads": 1,
+        "batch": 1,
+        "frames": 6,
+        "size": 64,
+        "calls": 45,
+        "rounds": 15,
         "what": "clip",
         "per_s": 60.0,
         "ratio": 1.0,
@@ -195,11 +203,12 @@ def ship(run: Run) -> None:
         "parameters": 2_300_000,
         "gmacs": 0.47,
     }
-    exported = {"subject": f"{run.name} (onnx)", "kind": "artifact"}
+    exported = {"subject": f"{run.name} (onnx)", "kind": "artifact", "runtime": "onnx"}
     times = {"median_ms": 7.1, "p95_ms": 7.9, "peak_rss_mb": None}
     write_json(folder / "latency.json", {"rows": [row | exported | times]})
     fp32 = {"recipe": "fp32", "failure": None, "difference_points": 0.0, "low_points": 0.0}
     fp32 |= {"high_points": 0.0, "ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0}
+    fp32 |= {"n": 24, "bytes": 10_900_000, "top1": 0.9}
     dynamic = fp32 | {"recipe": "dynamic", "ratio": 0.61, "difference_points": -0.4}
     static = {"recipe": "static min-max", "failure": "it holds nothing to quantise"}
     rows = [fp32 | {"bytes_ratio": 1.0}, dynamic | {"bytes_ratio": 0.3}, static]

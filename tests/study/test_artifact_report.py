@@ -18,12 +18,6 @@ def alone(run: Run, folder: Path) -> Artifact:
     shutil.copytree(run.export_path("onnx"), folder)
     contract = read_json(folder / "contract.json")
     contract |= {
-        "format": "understudy-artifact",
-        "contract_version": 2,
-        "run": run.name,
-        "model": "mobilenetv3",
-        "checkpoint": "best",
-        "classes": list(run.classes),
         "unknown_below": 0.4321,
         "sampling": {"method": "uniform", "stride_s": None, "clip_seconds": 1.8, "step_s": 0.3},
         "versions": {"torch": "2.14.1"},
@@ -82,9 +76,6 @@ def test_what_is_missing_is_named_and_the_rest_is_shown(new_run: NewRun, tmp_pat
 
 def test_an_export_inside_its_run_has_the_page_of_the_run(new_run: NewRun) -> None:
     run = new_run("ship")
-    contract = run.export_path("onnx") / "contract.json"
-    facts = {"format": "understudy-artifact", "contract_version": 2, "run": run.name}
-    write_json(contract, read_json(contract) | facts)
     path = write_report_of(Artifact(run.export_path("onnx")))
     assert path == run.report_path.resolve()
     assert "run report" in path.read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -154,9 +155,19 @@ def train(
         print_(str(run.path), f"Next: understudy evaluate {quoted(run.path)}")
 
 
+def use_own_cores() -> None:
+    """Have PyTorch start with the threads that this process may use: it knows to which cores it is
+    held, and not how much time a container gives it."""
+    from understudy.core_count import affinity, cores
+
+    if cores() < affinity():
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
+
+
 def main() -> None:
     """Run the command line. It exits with 0 when done, 2 for a user's mistake, 130 interrupted."""
     write_utf8()
+    use_own_cores()
     try:
         app()
     except UserError as error:
@@ -169,6 +180,6 @@ def main() -> None:
     except OSError as error:  # wherever a disk turned out to be full
         if error.errno not in UNWRITABLE or os.environ.get("UNDERSTUDY_DEBUG"):
             raise
-        place = error.filename or "a file"
-        say(f"understudy: {place} cannot be written or read: {error.strerror}.")
+        say(f"understudy: {error.filename or 'A file'} cannot be written: {error.strerror}. Make "
+            "room, or choose a place that can be written.")  # fmt: skip
         sys.exit(2)

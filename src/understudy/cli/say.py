@@ -14,6 +14,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -67,7 +68,7 @@ def say(text: str) -> None:
 def write_utf8() -> None:
     """What is read by programs is UTF-8 whatever the locale; a terminal gets what it can show."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a test's stream has no encoding
+        if isinstance(stream, TextIOWrapper):  # a test's stream has no encoding
             stream.reconfigure(errors="backslashreplace")
             if not stream.isatty():
                 stream.reconfigure(encoding="utf-8")

@@ -125,6 +125,7 @@ def bench(
             f"bench has no --device {device}: it compares runs with exports and peers, and these "
             "run on the CPU here. Leave it out."
         )
+    from understudy.run import refuse_other_than_file
     from understudy.ship.artifact import open_source
     from understudy.ship.bench import bench as bench_subjects
     from understudy.ship.bench import keep_rows
@@ -134,6 +135,8 @@ def bench(
 
     if plot is not None:
         check_plot_path(plot)
+    if csv is not None:
+        refuse_other_than_file(csv)
     with lineup(subjects, frames=frames, size=size) as named:
         for reason in named.left_out:
             say(f"Left out: {reason}")
@@ -143,9 +146,8 @@ def bench(
         with Heartbeat(say, f"timing {len(named.subjects)} in turns"):
             rows = bench_subjects(named.subjects, threads=threads or (1, None), rounds=rounds,
                                   batch=batch, memory=memory)  # fmt: skip
-        keep_rows(named.subjects, rows)
-    for line in bench_lines(rows):
-        print_(line)
+    print_(*bench_lines(rows))
+    keep_rows(named.subjects, rows)
     if [subject.kind for subject in named.subjects] == ["run"]:
         say(f"No export runs here, so the run alone was timed: understudy export "
             f"{quoted(Path(subjects[0]))}")  # fmt: skip
@@ -171,13 +173,17 @@ def push(
     """Publish exports that are there already on the Hugging Face hub, with a model card."""
     from understudy.run import Run
     from understudy.ship.artifact import open_artifact, open_source
+    from understudy.ship.draft import finished
     from understudy.ship.hub import check_name, push_to_hub
 
     check_name(name)
     opened = open_source(source)
     if isinstance(opened, Run):
-        places = sorted(file.parent for file in opened.path.glob("exports/*/contract.json"))
-        run, artifacts = opened, [open_artifact(place) for place in places]
+        places = finished(opened.path / "exports")
+        run, artifacts = (
+            opened,
+            [open_artifact(place) for place in places if (place / "contract.json").exists()],
+        )
     else:
         run, artifacts = opened.run, [opened]
     if not artifacts:

@@ -1,5 +1,6 @@
 """The run directory: the only thing that evaluation, export, reports and studies read."""
 
+from understudy.core_count import cores
 from understudy.run.classifier import PICTURE_STEP_S, PICTURE_WINDOW_S, RunClassifier
 from understudy.run.directory import (
     TRACKED,
@@ -20,6 +21,7 @@ from understudy.run.files import (
     write_text,
 )
 from understudy.run.lock import writing
+from understudy.run.output import refuse_other_than_file, write_output
 from understudy.run.weights import contiguous_state, load_weights, save_weights
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Run",
     "RunClassifier",
     "contiguous_state",
+    "cores",
     "create_run",
     "describe_environment",
     "json_text",
@@ -37,11 +40,13 @@ __all__ = [
     "open_run",
     "read_json",
     "read_manifest_file",
+    "refuse_other_than_file",
     "save_weights",
     "write_bytes",
     "write_files",
     "write_json",
     "write_manifest_file",
+    "write_output",
     "write_text",
     "writing",
 ]

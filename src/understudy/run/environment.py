@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from understudy.core_count import cores
 
 _LIBRARIES = ("torch", "torchvision", "timm", "open_clip_torch", "accelerate", "numpy", "av")
 
@@ -25,7 +26,7 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "libraries": {name: metadata.version(name) for name in _LIBRARIES},

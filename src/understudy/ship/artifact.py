@@ -21,6 +21,7 @@ from typing import Any
 from understudy.errors import UserError
 from understudy.run import Run, open_run
 from understudy.run.classifier import file_sha256
+from understudy.ship.draft import mend
 from understudy.ship.formats import find_format
 from understudy.ship.own_files import check_own
 from understudy.ship.reading import read_checked
@@ -110,6 +111,7 @@ class Artifact:
 def open_artifact(path: str | Path) -> Artifact:
     """Open an artifact directory. Raises UserError if it is none, damaged or altered."""
     artifact = Artifact(Path(path))
+    mend(artifact.path)
     if not artifact.path.is_dir():
         raise UserError(f"There is no artifact at {path}: it is a directory with a contract.json.")
     entries = artifact.contract["graphs"].values()
@@ -131,6 +133,7 @@ def open_source(place: str | Path | Run | Artifact) -> Run | Artifact:
     """The run or the artifact in a directory. Raises UserError where there is neither."""
     if isinstance(place, (Run, Artifact)):
         return place
+    mend(Path(place))
     if (Path(place) / "contract.json").is_file():
         return open_artifact(place)
     return open_run(place)

@@ -11,6 +11,7 @@ is needed: laboratories without one share such a folder.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -18,17 +19,20 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 from urllib.request import getproxies
 
 from understudy.errors import UserError
-from understudy.run import Run, read_json, write_json, write_text
+from understudy.run import Run, write_json, write_text
 from understudy.ship.artifact import Artifact, open_artifact
 from understudy.ship.card import render_card
-from understudy.ship.draft import take_place
+from understudy.ship.draft import draft_of, mend
 from understudy.ship.formats import FORMATS, is_installed
+from understudy.ship.own_files import check_own
+from understudy.ship.reading import MOST_BYTES
 
 HUB_FOLDER = "UNDERSTUDY_HUB"
 """Environment variable: a folder to use as the hub."""
@@ -36,7 +40,11 @@ HUB_FOLDER = "UNDERSTUDY_HUB"
 REACH_S = 3.0
 """Seconds to wait for the hub's address; its client would try again for most of a minute."""
 
+MOST_BROKEN = 10
+"""Connections that may break off while one model is fetched."""
+
 _NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+_DOCUMENTS = ("contract.json", "parity.json", "latency.json", "int8.json", "README.md")
 _FACTS = ["*/contract.json", "*/parity.json", "*/latency.json"]
 
 
@@ -94,49 +102,90 @@ def fetch_from_hub(name: str, *, revision: str | None = None) -> Path:
 
     import huggingface_hub
 
-    known: dict[str, Any] = {"revision": revision, "local_files_only": not _reachable()}
+    online = _reachable()
+    known: dict[str, Any] = {"revision": revision, "local_files_only": not online}
     with _plain_errors(repo, "fetched"):
+        listed = _sizes(repo, revision) if online else {}
+        for path in sorted(listed):
+            if any(fnmatch(path, fact) for fact in _FACTS) and listed[path] > MOST_BYTES:
+                raise UserError(
+                    f"{repo} could not be fetched: {path} has {listed[path]:,} bytes, of which at "
+                    f"most {MOST_BYTES:,} are read."
+                )
         facts = huggingface_hub.snapshot_download(repo, allow_patterns=_FACTS, **known)
         chosen = _choose(Path(facts), repo, format_name)
-        root = huggingface_hub.snapshot_download(repo, allow_patterns=[f"{chosen}/*"], **known)
+        files = _files_of(Artifact(Path(facts) / chosen), repo, listed)
+        root = huggingface_hub.snapshot_download(repo, allow_patterns=files, **known)
     return open_artifact(Path(root) / chosen).path
+
+
+def _sizes(repo: str, revision: str | None) -> dict[str, int]:
+    """Bytes of each file there, by its path, before any is fetched."""
+    import huggingface_hub
+
+    info = huggingface_hub.HfApi().model_info(repo, revision=revision, files_metadata=True)
+    return {file.rfilename: file.size or 0 for file in info.siblings or ()}
+
+
+def _files_of(artifact: Artifact, repo: str, listed: dict[str, int]) -> list[str]:
+    """Patterns of what belongs to an artifact, whatever else lies with it. Raises UserError where
+    the hub has other sizes than the contract: a terabyte would be found wrong only afterwards."""
+    folder, patterns = artifact.path.name, [f"{artifact.path.name}/{name}" for name in _DOCUMENTS]
+    for entry in artifact.contract["graphs"].values():
+        path = f"{folder}/{entry['file']}"
+        own = [size for name, size in listed.items() if name == path or name.startswith(f"{path}/")]
+        if listed and sum(own) != entry["bytes"]:
+            raise UserError(
+                f"{repo} could not be fetched: {path} has {sum(own):,} bytes, its contract says "
+                f"{entry['bytes']:,}. Ask its owner to publish it again."
+            )
+        patterns += [path, f"{path}/*"]
+    return patterns
 
 
 def _push_to_folder(artifact: Artifact, repo: str, run: Run | None, root: Path) -> Path:
     """Into a folder. The new files are all there before the old ones go."""
     runtime = artifact.contract["runtime"]
-    fresh = root / f".{runtime}.new"
-    try:
-        shutil.rmtree(fresh, ignore_errors=True)
-        _copy(artifact, fresh)
-        take_place(fresh, root / runtime)
-        _write_card(root, repo, run)
-    except OSError as error:
-        raise UserError(f"{root} cannot be written: {error.strerror or error}.") from error
+    with draft_of(root / runtime, instead=f"by {HUB_FOLDER}") as draft:
+        _copy(artifact, draft)
+        _write_card(root, repo, run, fresh=Artifact(draft))
     return root
 
 
 def _copy(artifact: Artifact, target: Path) -> None:
-    """Its files, without the paths of the machine that made them: names of files are kept. What it
-    said of which clips stays here."""
-    shutil.copytree(artifact.path, target, ignore=shutil.ignore_patterns("evaluations"))
-    path = target / "parity.json"
-    if path.exists():
-        parity = read_json(path)
+    """What an export writes and nothing else that lies with it: what it said of which clips stays
+    here. Names of files are kept, without the paths of the machine that made them."""
+    target.mkdir(exist_ok=True)
+    models = [entry["file"] for entry in artifact.contract["graphs"].values()]
+    for name in (*_DOCUMENTS, *models):
+        source = artifact.path / name
+        check_own(source)
+        if source.is_dir():
+            shutil.copytree(source, target / name)
+        elif source.is_file():
+            shutil.copyfile(source, target / name)
+    if (target / "parity.json").exists():
+        parity = artifact.parity
         if parity.get("manifest"):
             parity["manifest"] = Path(parity["manifest"]).name
         for clip in parity.get("skipped", []):
             clip["path"] = Path(clip["path"]).name
-        write_json(path, parity)
+        write_json(target / "parity.json", parity)
 
 
-def _write_card(root: Path, repo: str, run: Run | None) -> None:
-    published = [Artifact(root / name) for name in _formats(root)]
-    write_text(root / "README.md", render_card(published, name=repo, run=run))
+def _write_card(root: Path, repo: str, run: Run | None, *, fresh: Artifact | None = None) -> None:
+    """fresh: what takes its place a moment later."""
+    published = {name: Artifact(root / name) for name in _formats(root)}
+    if fresh is not None:
+        published[fresh.contract["runtime"]] = fresh
+    artifacts = [published[name] for name in FORMATS if name in published]
+    write_text(root / "README.md", render_card(artifacts, name=repo, run=run))
 
 
 def _formats(root: Path) -> list[str]:
     """The formats that lie in a model's folder, in the order of `FORMATS`."""
+    for name in FORMATS:
+        mend(root / name)
     return [name for name in FORMATS if (root / name / "contract.json").is_file()]
 
 
@@ -216,6 +265,26 @@ def _reachable() -> bool:
     return True
 
 
+class _Patience(logging.Filter):
+    """Ends a download that broke off too often. The client says each time that it tries again, and
+    does so for as long as something comes, be it the same beginning again and again."""
+
+    def __init__(self, repo: str) -> None:
+        super().__init__()
+        self.repo, self.broken = repo, 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if "Trying to resume" not in record.getMessage():
+            return True
+        self.broken += 1
+        if self.broken > MOST_BROKEN:
+            raise UserError(
+                f"{self.repo} could not be fetched: the connection broke off {self.broken} times. "
+                "Try again later; what has come is kept."
+            )
+        return False
+
+
 @contextmanager
 def _plain_errors(repo: str, done: str) -> Iterator[None]:
     """The client's errors as ours; those of a file that is damaged are ours already."""
@@ -233,6 +302,10 @@ def _plain_errors(repo: str, done: str) -> Iterator[None]:
 
     had_bars = not are_progress_bars_disabled()
     disable_progress_bars()
+    logger, patience = logging.getLogger("huggingface_hub.file_download"), _Patience(repo)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    logger.addFilter(patience)
     try:
         yield
     except UserError:
@@ -261,5 +334,7 @@ def _plain_errors(repo: str, done: str) -> Iterator[None]:
         said = (str(error).splitlines() or [""])[0]
         raise UserError(f"{repo} could not be {done} ({type(error).__name__}: {said}).") from error
     finally:
+        logger.removeFilter(patience)
+        logger.setLevel(level)
         if had_bars:
             enable_progress_bars()

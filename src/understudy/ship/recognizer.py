@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from understudy.types import Output, Sampling, State
 class ArtifactRecognizer:
     """An exported model that is called, and stepped, like the run it was made from: a `Classifier`.
 
-    A file is opened when it is first used, with as many threads as were asked for.
+    A file is opened when it is first used, with as many threads as were asked for. Several threads
+    may call and step one recogniser at a time: ONNX Runtime computes their calls side by side,
+    LiteRT and ExecuTorch one after the other. Each keeps the state of its own stream.
     """
 
     def __init__(self, path: Path, contract: dict[str, Any], threads: int | None) -> None:
@@ -36,6 +39,7 @@ class ArtifactRecognizer:
         self.stream_frames: int | None = contract["graphs"].get("step", {}).get("stream_frames")
         self._path = path
         self._sessions: dict[str, Session] = {}
+        self._opening = threading.Lock()
 
     @property
     def clip_frames(self) -> int:
@@ -120,11 +124,12 @@ class ArtifactRecognizer:
 
     def _session(self, graph: str) -> Session:
         """The file of a graph, loaded at its first use."""
-        if graph not in self._sessions:
-            entry, format_ = self.contract["graphs"][graph], FORMATS[self.contract["runtime"]]
-            file = self._path / entry["file"]
-            self._sessions[graph] = format_.open_session(file, entry, self.threads)
-        return self._sessions[graph]
+        with self._opening:
+            if graph not in self._sessions:
+                entry, format_ = self.contract["graphs"][graph], FORMATS[self.contract["runtime"]]
+                file = self._path / entry["file"]
+                self._sessions[graph] = format_.open_session(file, entry, self.threads)
+            return self._sessions[graph]
 
 
 def sampling_of_contract(contract: dict[str, Any]) -> Sampling:

@@ -6,6 +6,7 @@ page outside of the report, so it is a picture with colours of its own.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from understudy.errors import UserError
+from understudy.run import write_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,11 +86,9 @@ def draw_curves(
 
 def save_curves(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, the same bytes for the same curves."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=130, metadata={"Software": None})
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=130, metadata={"Software": None})
+    write_output(path, drawn.getvalue())
 
 
 def _draw_arm(

@@ -9,12 +9,14 @@ accuracy, such as a peer with random weights, is a tick on the time axis.
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from understudy.errors import UserError
+from understudy.run import refuse_other_than_file, write_output
 from understudy.ship.bench import BenchRow
 
 if TYPE_CHECKING:
@@ -48,9 +50,10 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def check_plot_path(path: Path) -> None:
-    """Raises UserError for a kind of picture that is not written, before anything is timed."""
+    """Raises UserError for a kind of picture that is not written, and where no file may go."""
     if path.suffix not in SUFFIXES:
         raise UserError(f"A plot is a {' or '.join(SUFFIXES)} file; given: {path}.")
+    refuse_other_than_file(path)
 
 
 def draw_pareto(rows: Sequence[BenchRow]) -> Figure:
@@ -93,12 +96,10 @@ def save_plot(figure: Figure, path: Path) -> None:
 
     check_plot_path(path)
     notes = {"Software": None} if path.suffix == ".png" else {"Date": None, "Creator": None}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pareto"}):
-            figure.savefig(path, dpi=150, metadata=notes)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+    drawn = io.BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pareto"}):
+        figure.savefig(drawn, format=path.suffix[1:], dpi=150, metadata=notes)
+    write_output(path, drawn.getvalue())
 
 
 def _front(known: Sequence[BenchRow]) -> list[BenchRow]:

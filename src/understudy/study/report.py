@@ -15,8 +15,9 @@ from understudy.errors import UserError
 from understudy.judge.metrics import TOP5_CLASSES
 from understudy.judge.predictions import counted
 from understudy.progress import duration
-from understudy.run import Run, write_text
+from understudy.run import Run, write_output
 from understudy.run.unfinished import unfinished_note
+from understudy.ship.draft import finished
 from understudy.ship.reading import read_known
 from understudy.study import devices, plots, sides
 from understudy.study.attention import make_looks
@@ -46,14 +47,8 @@ def write_report(
 
 
 def write_page(out: Path, html: str) -> Path:
-    """Write a page, and the folder that it goes to. Raises UserError if that cannot be done."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(out, html)
-    except OSError as error:
-        raise UserError(
-            f"The report {out} cannot be written: {error.strerror}. Choose another with --out."
-        ) from error
+    """Write a page, and the folder that it goes to. Raises UserError as `write_output` does."""
+    write_output(out, html.encode("utf-8"))
     return out
 
 
@@ -95,7 +90,7 @@ def _content(run: Run, device: str, pictures: bool) -> dict[str, Any]:
     data, metrics = optional("data.json"), optional("metrics.json")
     history = optional("history.json") or []
     environment, bench = optional("environment.json") or {}, optional("bench.json") or []
-    folders = [folder for folder in sorted(run.path.glob("exports/*")) if folder.is_dir()]
+    folders = finished(run.path / "exports")
     exports = [read_export(folder, problems) for folder in folders]
     comparison = optional("comparison.json")
     if not bench:

@@ -1,6 +1,6 @@
 """How fast, how big: anything against anything, in turns. `lineup.py` knows it all by name."""
 
-from understudy.ship.bench.machine import cores, where_and_when
+from understudy.ship.bench.machine import where_and_when
 from understudy.ship.bench.measure import BenchRow, bench, bench_run, keep_rows
 from understudy.ship.bench.subjects import (
     Subject,
@@ -14,7 +14,6 @@ __all__ = [
     "Subject",
     "bench",
     "bench_run",
-    "cores",
     "keep_rows",
     "subject_of_artifact",
     "subject_of_model",

@@ -26,6 +26,7 @@ from understudy.ship.bench.subjects import (
     subject_of_run,
     told_apart,
 )
+from understudy.ship.draft import finished, mend
 from understudy.ship.export import write_graphs
 from understudy.ship.formats import find_format
 from understudy.ship.parity import compare, explain
@@ -58,7 +59,7 @@ def lineup(
     """
     refuse_nonsense(names)
     left_out: list[str] = []
-    named: list[Subject | str] = [name if is_peer(name) else _own(Path(name)) for name in names]
+    named: list[Subject | str] = [name if _is_peer(name) else _own(Path(name)) for name in names]
     first = next((one for one in named if isinstance(one, Subject)), None)
     frames = frames or (first.frames if first else FRAMES)
     size = size or (first.size if first else SIZE)
@@ -76,10 +77,12 @@ def lineup(
 def exports_that_run(run: Run) -> tuple[list[Artifact], list[str]]:
     """The exports of a run that can be used here, and why each other one cannot."""
     exports, left_out = [], []
-    for path in sorted(run.path.glob("exports/*/contract.json")):
+    for path in finished(run.path / "exports"):
+        if not (path / "contract.json").exists():
+            continue
         try:
-            load_artifact(path.parent)
-            exports.append(Artifact(path.parent))
+            load_artifact(path)
+            exports.append(Artifact(path))
         except UserError as error:
             left_out.append(str(error))
     return exports, left_out
@@ -91,7 +94,8 @@ def refuse_nonsense(names: Sequence[str]) -> None:
         raise UserError(f"Name what should be timed: {_ACCEPTED}.")
     for name in names:
         path = Path(name)
-        if is_peer(name):
+        mend(path)
+        if _is_peer(name):
             split_peer(name)
         elif not any((path / file).is_file() for file in ("recipe.yaml", "contract.json")):
             raise UserError(f"{name} is {_fault(name, path)} Give {_ACCEPTED}.")
@@ -102,6 +106,11 @@ _ACCEPTED = (
     + ", ".join(f"{prefix}:NAME" for prefix in PREFIXES)
     + "; with @FORMAT it is exported first)"
 )
+
+
+def _is_peer(name: str) -> bool:
+    """Whether a model is named, and not a folder with a colon in its name."""
+    return is_peer(name) and not Path(name).is_dir()
 
 
 def _fault(name: str, path: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from datetime import UTC, datetime
 from importlib import metadata
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 
-from understudy.run import describe_environment
+from understudy.run import cores, describe_environment
 
 
 def where_and_when() -> dict[str, Any]:
@@ -35,10 +34,3 @@ def instructions() -> str:
         if re.search(r"\bavx(512)?_vnni\b", Path("/proc/cpuinfo").read_text(encoding="utf-8")):
             return f"{widest} with VNNI"
     return widest
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -13,10 +13,10 @@ from typing import Any, Literal
 import torch
 
 from understudy.errors import UserError
-from understudy.run import Run, write_json
+from understudy.run import Run, cores, write_json
 from understudy.ship.artifact import Artifact
 from understudy.ship.bench.first_use import first_use
-from understudy.ship.bench.machine import cores, where_and_when
+from understudy.ship.bench.machine import where_and_when
 from understudy.ship.bench.subjects import (
     Subject,
     natural_clips,

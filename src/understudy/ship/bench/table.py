@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from understudy.errors import UserError
+from understudy.run import write_output
 from understudy.ship.bench.machine import where_and_when
 from understudy.ship.bench.measure import BenchRow
 
@@ -53,14 +54,11 @@ def write_bench_csv(rows: Sequence[BenchRow], path: Path) -> None:
     """
     context = where_and_when()
     names = [field.name for field in fields(BenchRow)]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, [*names, *context])
-            writer.writeheader()
-            writer.writerows(asdict(row) | context for row in rows)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, [*names, *context])
+    writer.writeheader()
+    writer.writerows(asdict(row) | context for row in rows)
+    write_output(path, file.getvalue().encode("utf-8"))
 
 
 def _sentences(rows: Sequence[BenchRow]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from understudy.core_count import cores
 from understudy.ship.formats.flat_c3d import flatten_c3d
 from understudy.ship.formats.prepare import fresh, prepared, trace
 from understudy.ship.formats.quiet import quiet, quiet_native
@@ -79,23 +80,25 @@ def lower(program: ExportedProgram, path: Path) -> dict[str, Any]:
 
 
 def open_session(path: Path, entry: dict[str, Any], threads: int | None) -> Session:
-    """Load an exported file on the CPU. `threads`: None: every core.
+    """Load an exported file on the CPU. `threads`: None: every core. Calls from several threads,
+    of one file or of several, are computed one after the other.
 
     The runtime has one pool of threads for the whole process, and a loaded file keeps to the pool
     it was loaded with. So a file whose pool was replaced, by one that was opened with another
     number of threads, is loaded again at its next call: correct, but slow if two take turns.
     """
-    wanted = threads or os.cpu_count() or 1
+    wanted = threads or cores()
     method = generation = None
 
     def compute(values: Sequence[np.ndarray]) -> list[np.ndarray]:
         nonlocal method, generation
-        if method is None or generation != _POOL.ask(wanted):
-            generation, method = _POOL.ask(wanted), _load(path, entry.get("method", METHOD))
         given = [torch.from_numpy(np.ascontiguousarray(value)) for value in values]
-        return [tensor.numpy() for tensor in method.execute(given)]
+        with _POOL.lock:
+            if method is None or generation != _POOL.ask(wanted):
+                generation, method = _POOL.ask(wanted), _load(path, entry.get("method", METHOD))
+            return [tensor.numpy() for tensor in method.execute(given)]
 
-    with quiet_native():
+    with _POOL.lock, quiet_native():
         generation, method = _POOL.ask(wanted), _load(path, entry.get("method", METHOD))
     return compute
 
@@ -105,6 +108,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self.generation = 0
+        self.lock = threading.RLock()  # a pool that is replaced while it computes ends the process
 
     def ask(self, threads: int) -> int:
         """Have so many threads. Gives a number that changes whenever the pool is replaced."""

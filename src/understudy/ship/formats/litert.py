@@ -6,7 +6,7 @@ calls it by name and need not know an order. uint8 and int32 pass its boundary a
 
 from __future__ import annotations
 
-import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from understudy.core_count import cores
 from understudy.ship.formats.flat_c3d import flatten_c3d
 from understudy.ship.formats.litert_rewrites import convertible
 from understudy.ship.formats.prepare import RowMajor, prepared
@@ -50,24 +51,28 @@ def export(graph: Graph, path: Path) -> dict[str, Any]:
 
 
 def open_session(path: Path, entry: dict[str, Any], threads: int | None) -> Session:
-    """Load an exported file on the CPU, where XNNPACK computes it. `threads`: None: every core."""
+    """Load an exported file on the CPU, where XNNPACK computes it. `threads`: None: every core.
+    Calls from several threads are computed one after the other: inputs and outputs of a call lie in
+    the interpreter."""
     with quiet_native():
         from ai_edge_litert.interpreter import Interpreter
 
         # Left to itself it takes one thread, not every core.
-        interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count() or 1)
+        interpreter = Interpreter(str(path), num_threads=threads or cores())
         interpreter.allocate_tensors()
     # By the names of the signature: tensors have others, and two outputs can be one tensor.
     runner = interpreter.get_signature_runner(entry.get("signature", SIGNATURE))
     into, out_of = runner.get_input_details(), runner.get_output_details()
     inputs = [into[tensor["name"]]["index"] for tensor in entry["inputs"]]
     outputs = [out_of[tensor["name"]]["index"] for tensor in entry["outputs"]]
+    lock = threading.Lock()
 
     def compute(values: Sequence[np.ndarray]) -> list[np.ndarray]:
-        for index, value in zip(inputs, values, strict=True):
-            interpreter.set_tensor(index, value)
-        interpreter.invoke()
-        return [interpreter.get_tensor(index) for index in outputs]
+        with lock:
+            for index, value in zip(inputs, values, strict=True):
+                interpreter.set_tensor(index, value)
+            interpreter.invoke()
+            return [interpreter.get_tensor(index) for index in outputs]
 
     return compute
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from understudy.core_count import cores
 from understudy.ship.formats.quiet import quiet
 from understudy.ship.graphs import Graph, Session
 
@@ -66,11 +67,12 @@ def _mean(values: Any, dim: Any, keepdim: bool = False, dtype: int = -1) -> Any:
 
 
 def open_session(path: Path, entry: dict[str, Any], threads: int | None) -> Session:
-    """Load an exported file on the CPU. `threads`: for one operator; None: every core."""
+    """Load an exported file on the CPU. `threads`: for one operator; None: every core. Several
+    threads may call it at a time."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads or cores()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(
         str(path), sess_options=options, providers=["CPUExecutionProvider"]

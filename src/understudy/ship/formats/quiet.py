@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 
@@ -28,6 +29,10 @@ def quiet(*loggers: str) -> Iterator[None]:
             logger.setLevel(level)
 
 
+_ONE_AT_A_TIME = threading.RLock()
+"""Two threads at a time would give each other's silence back as what there was before."""
+
+
 @contextlib.contextmanager
 def quiet_native() -> Iterator[None]:
     """Within it nothing reaches stdout or stderr, not even from C++ code, which asks nobody.
@@ -35,10 +40,10 @@ def quiet_native() -> Iterator[None]:
     The two belong to the process: for as long, other threads are not heard either. What was
     written goes with an error as its note, since it often says more than the error does.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = [os.dup(1), os.dup(2)]
-    with tempfile.TemporaryFile() as said:
+    with _ONE_AT_A_TIME, tempfile.TemporaryFile() as said:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        kept = [os.dup(1), os.dup(2)]
         try:
             for stream in (1, 2):
                 os.dup2(said.fileno(), stream)
