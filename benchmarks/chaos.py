@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--case", type=int, nargs="+", help="these alone")
-    parser.add_argument("--keep", type=Path, help="a new folder in which failed cases stay")
+    parser.add_argument("--keep", type=Path, help="a folder in which failed cases stay")
     parser.add_argument("--out", type=Path, default=Path("results"))
     options = parser.parse_args()
     by = disks.enter_own_mounts()

@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--case", type=int, nargs="+", help="these alone")
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
-    parser.add_argument("--keep", type=Path, help="a new folder in which failed cases stay")
+    parser.add_argument("--keep", type=Path, help="a folder in which failed cases stay")
     parser.add_argument("--out", type=Path, default=Path("results"))
     options = parser.parse_args()
     numbers = range(options.cases) if options.case is None else options.case
@@ -75,9 +75,10 @@ def campaign(
     os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     forked.import_all()
     workshop = Workshop(folder / "workshop").make(exported="artifacts" in kinds)
-    fuzz_media.film_media(workshop.folder / "media")
-    fuzz_media.know(workshop)
-    fuzz_runs.know(workshop)
+    if not (workshop.folder / "said.json").exists():
+        fuzz_media.film_media(workshop.folder / "media")
+        fuzz_media.know(workshop)
+        fuzz_runs.know(workshop)
     before, rows = _hashes(workshop.folder), []
     for number in numbers:
         kind = _TURNS[number % len(_TURNS)]

@@ -44,7 +44,7 @@ class Limits:
     """wall_s: seconds after which a child hangs; idle_s: those after which it does when it has not
     computed at all. processor_s, memory_mb: beyond what the parent had; None: not limited."""
 
-    wall_s: float = 120.0
+    wall_s: float = 600.0
     idle_s: float = 30.0
     processor_s: int | None = None
     memory_mb: int | None = None
@@ -238,7 +238,7 @@ def call(words: Sequence[str]) -> int:
     return 0
 
 
-def ask(function: Callable[..., Any], *arguments: Any, wall_s: float = 120.0) -> Any:
+def ask(function: Callable[..., Any], *arguments: Any, wall_s: float = 600.0) -> Any:
     """The result of a function in a child: the parent must not compute. Its exception is raised."""
     read, write = os.pipe()
     process = os.fork()

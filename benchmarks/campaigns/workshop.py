@@ -35,7 +35,15 @@ class Workshop:
         return sorted((self.folder / "clips").glob("*.mp4"))
 
     def make(self, *, exported: bool = True) -> Workshop:
-        """Fill the folder; exported: with an artifact, which takes longer than all else."""
+        """Fill the folder, unless an earlier call has; exported: with an artifact, which takes
+        longer than all else."""
+        if not (self.student / "report.html").exists():
+            self._fill(exported)
+        if exported:
+            _replay_exporter(self.artifact)
+        return self
+
+    def _fill(self, exported: bool) -> None:
         self.folder.mkdir(parents=True)
         ask(self._film)
         write_recipe(self.recipe, self.table)
@@ -52,9 +60,6 @@ class Workshop:
             ended = run(words, self.folder)
             if ended.code != 0:
                 raise SystemExit(f"understudy {' '.join(words)}\n{ended.err}")
-        if exported:
-            _replay_exporter(self.artifact)
-        return self
 
     def copy_run(self, place: Path, *, exports: bool = False, evaluated: bool = False) -> Path:
         """The student in another place, with or without what came after training."""
