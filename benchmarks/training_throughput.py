@@ -16,6 +16,7 @@ compute on the device, and a part ends when the device has finished it.
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ import torch
 from torch import Tensor
 
 from dated import dated_path, write_rows
+from understudy.core_count import cores
 from understudy.data.decode import read_frames, read_timeline
 from understudy.data.manifest import Manifest
 from understudy.data.sampling import sample_times
@@ -36,7 +38,7 @@ from understudy.data.stage import film_stage
 from understudy.data.transforms import apply, draw
 from understudy.models import create_model
 from understudy.recipe import Augment, Distill, Train
-from understudy.ship.bench import cores, where_and_when
+from understudy.ship.bench import where_and_when
 from understudy.teach.losses import Taught, teaching_loss
 from understudy.teach.teachers.clip import ClipRecognizer, NoHead
 from understudy.types import Output, Recognizer
@@ -164,7 +166,7 @@ def make_step(student: Recognizer) -> Callable[[Tensor, Tensor, Tensor, Output],
         loss = teaching_loss(student(frames, lengths), target, by_name, Distill().gamma).total
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(student.parameters(), settings.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(student.parameters(), settings.max_grad_norm or math.inf)
         optimizer.step()
 
     return step

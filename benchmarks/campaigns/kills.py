@@ -60,13 +60,15 @@ def kill(case: int, job: Job, kills: Kills) -> Row:
         if place.exists():
             shutil.rmtree(place)
         prepare(job, kills.workshop, place)
-        told = []
+        told, ended = [], None
         for number in range(1 + (case % 4 == 3)):
             moment, what = _moment(rng, case, expected, share)
             ended = run(job.again(place) if number else job.words(place), place, kill=moment)
             told.append(what)
+        assert ended is not None
         if ended.signal == signal.SIGKILL or ended.code != 0:
             break
+    assert ended is not None
     what = ", again ".join(told)
     if ended.signal == signal.SIGKILL:
         ended = run(job.again(place), place)

@@ -121,7 +121,8 @@ def read(path: Path) -> list[Row]:
     """The cases that `write` wrote, without their times."""
     with path.open(encoding="utf-8", newline="") as file:
         return [
-            Row(int(one["case"]), *(one[name] for name in _TOLD)) for one in csv.DictReader(file)
+            Row(int(one["case"]), **{name: one[name] for name in _TOLD})
+            for one in csv.DictReader(file)
         ]
 
 
