@@ -12,6 +12,8 @@ results/mutation_<date>_<hardware>.csv, a row for each mutant. What was made sta
 a second call with new tests times those only.
 """
 
+# pyright: reportMissingImports=false
+# Only those who run it have mutmut.
 from __future__ import annotations
 
 import argparse
@@ -88,9 +90,10 @@ def measure(folder: str, options: argparse.Namespace) -> list[dict[str, object]]
     work = options.work.resolve() / folder
     work.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-        extra = {"dirs_exist_ok": True} if (ROOT / name).is_dir() else {}
-        copy(ROOT / name, work / name, **extra)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, work / name, dirs_exist_ok=True)
+        else:
+            shutil.copy2(ROOT / name, work / name)
     with (work / "pyproject.toml").open("a", encoding="utf-8") as file:
         file.write(CONFIG.format(folder=folder))
     with (work / "tests" / "conftest.py").open("a", encoding="utf-8") as file:
