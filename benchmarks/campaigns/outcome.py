@@ -120,10 +120,8 @@ def write(name: str, rows: list[Row], folder: Path, facts: dict[str, Any]) -> Pa
 def read(path: Path) -> list[Row]:
     """The cases that `write` wrote, without their times."""
     with path.open(encoding="utf-8", newline="") as file:
-        return [
-            Row(int(one["case"]), **{name: one[name] for name in _TOLD})
-            for one in csv.DictReader(file)
-        ]
+        rows = csv.DictReader(file)
+        return [Row(int(row["case"]), *map(row.__getitem__, _TOLD)) for row in rows]
 
 
 def _line(part: str, subject: str, rows: list[Row]) -> str:

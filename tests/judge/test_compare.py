@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from understudy.errors import UserError
-from understudy.judge.compare import compare_predictions
+from understudy.judge import compare
+from understudy.judge.compare import compare_predictions, compare_sources
+from understudy.judge.evaluate import evaluate
 from understudy.judge.predictions import Predictions
 from understudy.judge.statistics import paired_difference
 
@@ -62,6 +64,21 @@ def test_clips_are_joined_whatever_their_order_and_the_order_of_classes():
         record=list(range(100, 108)),  # another manifest of the same clips
     )
     assert compare_predictions(a, turned) == expected
+
+
+def test_what_was_evaluated_already_is_read_and_not_done_again(run, monkeypatch):
+    """Until its weights are others."""
+    first = evaluate(run)
+    monkeypatch.setattr(compare, "evaluate", None)
+    found = compare_sources(run, run)
+    assert found.a.metrics == found.b.metrics == first.metrics
+    assert found.a.path == run.path
+    assert torch.equal(found.a.predictions.logits, first.predictions.logits)
+    assert found.difference["difference"] == 0
+    file = run.checkpoint_path()
+    file.write_bytes(file.read_bytes() + b" ")
+    with pytest.raises(TypeError, match="not callable"):
+        compare_sources(run, run)
 
 
 def test_clips_of_one_file_are_told_apart_by_their_times():

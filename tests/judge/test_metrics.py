@@ -16,8 +16,10 @@ from sklearn.metrics import (
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
 from understudy.errors import UserError
+from understudy.judge import show
 from understudy.judge.metrics import compute_metrics
 from understudy.judge.predictions import Predictions
+from understudy.judge.show import metric_lines
 from understudy.types import Skipped
 
 
@@ -120,6 +122,22 @@ def test_all_right_leaves_doubt_in_accuracy_and_admits_that_f1_shows_none():
     assert any("macro F1 has no width" in warning for warning in metrics["warnings"])
     assert metrics["warnings"][0].startswith("No mistake in 20 clips: they cannot show")
     assert metrics["warnings"][0].endswith("may be as low as 0.84.")
+
+
+def test_figures_are_printed_with_intervals_and_what_is_missing():
+    metrics = compute_metrics(make(60, 7, skipped=(Skipped(7, "x.mp4", "empty"),)), resamples=50)
+    head, *lines = metric_lines(metrics)
+    assert head == "60 clips of 60 groups in split test, 1 could not be read. Intervals hold 95%."
+    figures = {"top-1 accuracy": "top1", "top-5 accuracy": "top5", "macro F1": "macro_f1"}
+    figures["calibration error"] = "calibration_error"
+    for line, (title, name) in zip(lines, figures.items(), strict=False):
+        assert line == f"{title:<18} {show.figure(metrics[name])}"
+    assert lines[4:6] == ["", "class    accuracy"]
+    assert lines[6] == f"class 0  {show.figure(metrics['per_class']['class 0']['accuracy'])}"
+    assert lines[13] == ""
+    assert lines[14].startswith("most confused: class ")
+    assert lines[15:] == [f"\n! {warning}" for warning in metrics["warnings"]]
+    assert "could not be read" not in metric_lines(compute_metrics(make(9, 2), resamples=9))[0]
 
 
 def test_twenty_clips_are_said_to_be_too_few():

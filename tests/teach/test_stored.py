@@ -43,8 +43,11 @@ def test_damage_is_counted_and_nothing_is_no_mistake(tmp_path: Path) -> None:
     (tmp_path / FOLDER / "key" / "cut.safetensors").write_bytes(b"no")
     (one,) = list_stores(tmp_path)
     assert (one.outputs, one.damaged_shards, one.what) == (3, 1, {})
+    (tmp_path / FOLDER / "key" / "empty.safetensors").write_bytes(b"")
+    (one,) = list_stores(tmp_path)
+    assert (one.outputs, one.damaged_shards) == (3, 2)
     assert (
-        "of an unknown teacher  3 outputs  0.0 MB, 1 shards damaged"
+        "of an unknown teacher  3 outputs  0.0 MB, 2 shards damaged"
         in store_lines(tmp_path, [one])[0]
     )
     with pytest.raises(UserError, match=r"There is no folder .*nowhere"):

@@ -244,6 +244,9 @@ def test_checkpoints_best_final_and_every_n_epochs(clips, tmp_path):
     recipe = make_recipe(clips, train={"epochs": 4, "checkpoint_every": 2})
     run = train(recipe, tmp_path / "run")
     assert run.checkpoints() == ["best", "epoch_002", "epoch_004", "final"]
+    # 30 clips in batches of 8 are four steps an epoch, of which the last one's rate is noted.
+    expected = [learning_rate(4 * epoch - 1, 16, recipe.train) for epoch in (1, 2, 3, 4)]
+    assert [entry["lr"] for entry in run.history] == expected
     assert_same(weights(run, "final"), weights(run, "epoch_004"))
     model = run.load_model("final")
     assert_same({k: v.contiguous() for k, v in model.state_dict().items()}, weights(run))
