@@ -121,7 +121,11 @@ def read(path: Path) -> list[Row]:
     """The cases that `write` wrote, without their times."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
-        return [Row(int(row["case"]), *map(row.__getitem__, _TOLD)) for row in rows]
+        return [
+            Row(int(row["case"]), row["part"], row["subject"], row["what"], row["outcome"],
+                row["place"], row["message"])
+            for row in rows
+        ]  # fmt: skip
 
 
 def _line(part: str, subject: str, rows: list[Row]) -> str:
