@@ -19,8 +19,6 @@ something of the user's is gone, or a later call can't mend what a kill broke. l
 files that nobody needs stay behind. crashed: a traceback, a signal, another exit code. hung: over
 the limits of time."""
 
-_TOLD = ("part", "subject", "what", "outcome", "place", "message")
-
 FINE = ("right", "refused")
 
 _FRAME = re.compile(r'File "[^"]*/understudy/([^"]+)", line (\d+),? in (\w+)')
@@ -118,10 +116,11 @@ def write(name: str, rows: list[Row], folder: Path, facts: dict[str, Any]) -> Pa
 
 
 def read(path: Path) -> list[Row]:
-    """The cases that `write` wrote, without their times."""
+    """The cases that `write` wrote, but for what was said."""
     with path.open(encoding="utf-8", newline="") as file:
         return [
-            Row(int(one["case"]), *(one[name] for name in _TOLD)) for one in csv.DictReader(file)
+            Row(int(one["case"]), one["part"], one["subject"], one["what"], one["outcome"])
+            for one in csv.DictReader(file)
         ]
 
 
