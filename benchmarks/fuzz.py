@@ -7,7 +7,8 @@ says, and a verb reads it in a child with limits of time and memory. It may work
 message; it may not give another answer without a word, show a traceback, die, hang, open a
 connection, run code, send control characters to the terminal or leave the folder that it was given.
 Prints a table and every distinct failure, and writes results/fuzz_<date>.csv, a row for each case;
-`--case N --keep FOLDER` makes one again and leaves it there. UNDERSTUDY_REAL_DATA adds real media.
+`--case N --keep FOLDER` makes one again and leaves it there. UNDERSTUDY_REAL_DATA adds real media,
+which makes other cases.
 """
 
 from __future__ import annotations

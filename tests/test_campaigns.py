@@ -101,7 +101,7 @@ def test_a_child_can_be_killed_timed_and_watched(tmp_path):
     run_script("-c", CHILDREN, str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["chaos"])
+@pytest.mark.parametrize("name", ["chaos", "fuzz"])
 def test_the_page_says_what_the_newest_table_says(campaigns, name):
     outcome = campaigns["outcome"]
     lines = outcome.summary(outcome.read(max((ROOT / "results").glob(f"{name}_2*.csv"))))

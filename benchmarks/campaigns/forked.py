@@ -13,12 +13,11 @@ import faulthandler
 import gc
 import importlib
 import os
-import pickle
 import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -236,38 +235,6 @@ def call(words: Sequence[str]) -> int:
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
     return 0
-
-
-def ask(function: Callable[..., Any], *arguments: Any, wall_s: float = 600.0) -> Any:
-    """The result of a function in a child: the parent must not compute. Its exception is raised."""
-    read, write = os.pipe()
-    process = os.fork()
-    if process == 0:
-        os.close(read)
-        try:
-            answer = True, function(*arguments)
-        except BaseException as error:
-            answer = False, f"{type(error).__name__}: {error}"
-        with open(write, "wb") as pipe:
-            pickle.dump(answer, pipe)
-        os._exit(0)
-    os.close(write)
-    signal.signal(signal.SIGALRM, lambda *_: os.kill(process, signal.SIGKILL))
-    signal.setitimer(signal.ITIMER_REAL, wall_s)
-    with open(read, "rb") as pipe:
-        content = pipe.read()
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    os.waitpid(process, 0)
-    if not content:
-        raise AskError("the check itself died or took too long")
-    fine, answer = pickle.loads(content)
-    if not fine:
-        raise AskError(answer)
-    return answer
-
-
-class AskError(Exception):
-    """What went wrong in a function that a child was asked for."""
 
 
 def _limit(limits: Limits) -> None:

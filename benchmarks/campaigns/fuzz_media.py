@@ -11,7 +11,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from campaigns.forked import AskError, Ended, ask
+from campaigns.asking import AskError, ask
+from campaigns.forked import Ended
 from campaigns.input import Input
 from campaigns.mutate import damage, odd_file
 from campaigns.workshop import Workshop, film

@@ -9,7 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from campaigns.forked import Ended, ask
+from campaigns.asking import ask
+from campaigns.forked import Ended
 from campaigns.input import Input
 from campaigns.mutate import SCRIPT, damage, damage_tree, odd_file
 from campaigns.workshop import Workshop
@@ -137,7 +138,9 @@ def _break(path: Path, rng: Random) -> tuple[str, bool]:
     else:
         tree, what = damage_tree(json.loads(path.read_text(encoding="utf-8")), rng)
         path.write_text(json.dumps(tree), encoding="utf-8")
-    return f"{path.name}: {what}", " = " in what and "=1+1" not in what and path.suffix == ".json"
+    # Any text may be the name of a class, and is then said in the place of the old one.
+    absurd = " = " in what and "classes" not in what and "=1+1" not in what
+    return f"{path.name}: {what}", absurd and path.suffix == ".json"
 
 
 _TEXTS = [

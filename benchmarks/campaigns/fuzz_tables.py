@@ -8,7 +8,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from campaigns.forked import AskError, Ended, ask
+from campaigns.asking import AskError, ask
+from campaigns.forked import Ended
 from campaigns.input import Input
 from campaigns.mutate import SCRIPT, damage, odd_file
 from campaigns.workshop import Workshop

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from campaigns.forked import AskError, ask, run
+from campaigns.asking import AskError, ask
+from campaigns.forked import run
 from campaigns.workshop import Workshop
 
 FOREIGN = "notes.txt"

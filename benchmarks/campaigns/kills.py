@@ -7,7 +7,7 @@ import shutil
 import signal
 from pathlib import Path
 
-from campaigns.forked import Kill, run
+from campaigns.forked import Ended, Kill, run
 from campaigns.jobs import (
     EVALUATE,
     EXPORT,
@@ -56,20 +56,11 @@ def kill(case: int, job: Job, kills: Kills) -> Row:
     rng = random.Random(f"{kills.seed} kill {case}")
     expected = kills.expected(job)
     place = kills.folder / f"kill-{case}"
-    for share in (1.0, 0.5, 0.2, 0.05):  # until it was killed before it had ended
-        if place.exists():
+    ended, what = _killed(case, job, kills, place, rng, share=1.0)
+    for share in (0.5, 0.2, 0.05):  # where it had ended before
+        if ended.signal is None and ended.code == 0:
             shutil.rmtree(place)
-        prepare(job, kills.workshop, place)
-        told, ended = [], None
-        for number in range(1 + (case % 4 == 3)):
-            moment, what = _moment(rng, case, expected, share)
-            ended = run(job.again(place) if number else job.words(place), place, kill=moment)
-            told.append(what)
-        assert ended is not None
-        if ended.signal == signal.SIGKILL or ended.code != 0:
-            break
-    assert ended is not None
-    what = ", again ".join(told)
+            ended, what = _killed(case, job, kills, place, rng, share)
     if ended.signal == signal.SIGKILL:
         ended = run(job.again(place), place)
     outcome, where = of_call(ended)
@@ -81,6 +72,19 @@ def kill(case: int, job: Job, kills: Kills) -> Row:
         shutil.rmtree(place)
     message = message_of(ended) if outcome not in ("right", "left") else ""
     return Row(case, "kills", job.name, what, outcome, where, message, round(ended.seconds, 2))
+
+
+def _killed(
+    case: int, job: Job, kills: Kills, place: Path, rng: random.Random, share: float
+) -> tuple[Ended, str]:
+    """The first kill, and for every fourth case the second; how the last call ended."""
+    prepare(job, kills.workshop, place)
+    moment, what = _moment(rng, case, kills.expected(job), share)
+    ended = run(job.words(place), place, kill=moment)
+    if case % 4 == 3:
+        moment, second = _moment(rng, case, kills.expected(job), share)
+        ended, what = run(job.again(place), place, kill=moment), f"{what}, again {second}"
+    return ended, what
 
 
 def _moment(rng: random.Random, case: int, expected: Undisturbed, share: float) -> tuple[Kill, str]:

@@ -19,8 +19,6 @@ something of the user's is gone, or a later call can't mend what a kill broke. l
 files that nobody needs stay behind. crashed: a traceback, a signal, another exit code. hung: over
 the limits of time."""
 
-_TOLD = ("part", "subject", "what", "outcome", "place", "message")
-
 FINE = ("right", "refused")
 
 _FRAME = re.compile(r'File "[^"]*/understudy/([^"]+)", line (\d+),? in (\w+)')
@@ -118,14 +116,12 @@ def write(name: str, rows: list[Row], folder: Path, facts: dict[str, Any]) -> Pa
 
 
 def read(path: Path) -> list[Row]:
-    """The cases that `write` wrote, without their times."""
+    """The cases that `write` wrote, but for what was said."""
     with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
         return [
-            Row(int(row["case"]), row["part"], row["subject"], row["what"], row["outcome"],
-                row["place"], row["message"])
-            for row in rows
-        ]  # fmt: skip
+            Row(int(one["case"]), one["part"], one["subject"], one["what"], one["outcome"])
+            for one in csv.DictReader(file)
+        ]
 
 
 def _line(part: str, subject: str, rows: list[Row]) -> str:

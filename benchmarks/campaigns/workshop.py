@@ -12,7 +12,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from campaigns.forked import ask, run
+from campaigns.asking import ask
+from campaigns.forked import run
 
 CLASSES = ("left", "right", "still")
 OPTIONS = {"backbone": "small-cnn", "embedding_dim": 16, "hidden_dim": 16}
