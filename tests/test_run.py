@@ -269,6 +269,13 @@ def test_a_damaged_manifest_is_named(tmp_path, content):
         _ = run.manifest
 
 
+def test_a_manifest_without_clips_is_damaged(tmp_path):
+    run = create_run(tmp_path / "run", RECIPE)
+    run.write_manifest(Manifest([], tmp_path))
+    with pytest.raises(UserError, match=r"manifest\.parquet is damaged: it holds no clip"):
+        _ = run.manifest
+
+
 def test_a_run_that_is_not_there_names_its_neighbour(tmp_path):
     run = create_run(tmp_path / "student", RECIPE)
     with pytest.raises(UserError, match=r"no run at .*studemt\. A run is"):  # it may be asking

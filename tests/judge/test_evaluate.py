@@ -92,6 +92,49 @@ def test_what_is_no_predictions_file_is_refused(tmp_path: Path):
         read_predictions(tmp_path / "other.parquet")
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("id", [float("nan")] * 2, "id holds double"),
+        ("id", ["a", None], "id has gaps"),
+        ("logits", [[0.0, 1.0]] * 2, "logits holds"),
+        ("target", [0, 3], "target holds 0 to 3, of 3 classes"),
+    ],
+)
+def test_a_damaged_column_of_predictions_is_named(tmp_path: Path, column, values, said):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "predictions.parquet"
+    logits = torch.zeros(2, 3)
+    text = ["a", "b"]
+    Predictions(
+        [0, 1], text, text, text, torch.tensor([0, 2]), logits, ("x", "y", "z"), "test"
+    ).write(path)
+    table = pq.read_table(path)
+    place = table.column_names.index(column)
+    pq.write_table(table.set_column(place, column, pa.array(values)), path)
+    with pytest.raises(UserError, match=f"predictions.parquet is damaged: {said}.*evaluate"):
+        read_predictions(path)
+
+
+@pytest.mark.parametrize("note", ["classes", "skipped"])
+@pytest.mark.parametrize("text", ["[", '"x"', "[1]", "[" * 9999])
+def test_damaged_notes_of_predictions_are_named(tmp_path: Path, note, text):
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "predictions.parquet"
+    names = ["a"]
+    Predictions(
+        [0], names, names, names, torch.tensor([0]), torch.zeros(1, 2), ("x", "y"), "test"
+    ).write(path)
+    table = pq.read_table(path)
+    notes = dict(table.schema.metadata) | {note.encode(): text.encode()}
+    pq.write_table(table.replace_schema_metadata(notes), path)
+    with pytest.raises(UserError, match=r"predictions\.parquet is damaged: .*evaluate"):
+        read_predictions(path)
+
+
 def test_other_data_keeps_the_order_of_the_runs_classes(run: Run, tmp_path: Path):
     """A manifest without the class `left`: its own class 0 is the run's class 1."""
     rows = ["7.png,right,test,new 1", "8.png,still,test,new 2", "16.png,right,test,new 3"]

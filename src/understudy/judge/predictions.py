@@ -6,15 +6,21 @@ import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NotRequired
 
 import numpy as np
 import torch
+from pydantic import Field, Json, TypeAdapter
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from understudy.errors import UserError
 from understudy.run import write_bytes
 from understudy.task import SINGLE_LABEL, Task, task_named
 from understudy.types import Skipped
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _COLUMNS = ("record", "id", "path", "group", "target", "logits")
 
@@ -118,7 +124,14 @@ def read_predictions(path: str | Path) -> Predictions:
             f"{path} holds no predictions of this program: {', '.join(missing)} missing. "
             "Make the file anew with: understudy evaluate"
         )
-    classes = tuple(json.loads(notes[b"classes"]))
+    try:
+        told = _NOTES.validate_python({name.decode(): text for name, text in notes.items()})
+        _check_columns(table, len(told["classes"]))
+    except ValueError as error:  # pydantic's, pyarrow's and ours
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"{path} is damaged: {reason}. Make it anew with: understudy evaluate"
+        ) from error
     values = table["logits"].combine_chunks().flatten().to_numpy().copy()
     return Predictions(
         record=table["record"].to_pylist(),
@@ -126,12 +139,43 @@ def read_predictions(path: str | Path) -> Predictions:
         path=table["path"].to_pylist(),
         group=table["group"].to_pylist(),
         target=torch.tensor(table["target"].to_pylist(), dtype=torch.int64),
-        logits=torch.from_numpy(values).reshape(-1, len(classes)),
-        classes=classes,
-        split=notes[b"split"].decode(),
-        skipped=tuple(Skipped(*entry) for entry in json.loads(notes[b"skipped"])),
-        task=task_named(notes.get(b"task", SINGLE_LABEL.name.encode()).decode()),
+        logits=torch.from_numpy(values).reshape(-1, len(told["classes"])),
+        classes=tuple(told["classes"]),
+        split=told["split"],
+        skipped=tuple(Skipped(*entry) for entry in told["skipped"]),
+        task=task_named(told.get("task", SINGLE_LABEL.name)),
     )
+
+
+class _Notes(TypedDict):
+    """The metadata of the file: bytes of text and of JSON."""
+
+    classes: Json[Annotated[list[str], Field(min_length=1)]]
+    skipped: Json[list[tuple[int, str, str]]]
+    split: str
+    task: NotRequired[str]
+
+
+_NOTES = TypeAdapter(_Notes)
+
+
+def _check_columns(table: pa.Table, classes: int) -> None:
+    """Raises ValueError where a column holds something else than predictions have."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    text, whole = pa.string(), pa.int64()
+    types = {"record": whole, "id": text, "path": text, "group": text, "target": whole}
+    types["logits"] = pa.list_(pa.float32(), classes)
+    for name, expected in types.items():
+        column = table[name]
+        if column.type != expected:
+            raise ValueError(f"{name} holds {column.type} and not {expected}")
+        if column.null_count or (name == "logits" and column.combine_chunks().values.null_count):
+            raise ValueError(f"{name} has gaps")
+    targets = pc.min_max(table["target"]).as_py()
+    if len(table) and not 0 <= targets["min"] <= targets["max"] < classes:
+        raise ValueError(f"target holds {targets['min']} to {targets['max']}, of {classes} classes")
 
 
 def some_of(names: list[str], limit: int = 5) -> str:

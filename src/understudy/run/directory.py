@@ -301,9 +301,12 @@ def read_manifest_file(path: Path) -> Manifest:
             "complete. Train it again, or name clips with --data."
         )
     try:
-        return Manifest.from_arrow(pq.read_table(path))
+        manifest = Manifest.from_arrow(pq.read_table(path))
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise UserError(f"{path} is damaged: {error}.") from error
+    if len(manifest) == 0:
+        raise UserError(f"{path} is damaged: it holds no clip.")
+    return manifest
 
 
 def write_manifest_file(path: Path, manifest: Manifest) -> None:
