@@ -18,6 +18,8 @@ class Compared(Strict):
     logits_median: Amount
     embedding_difference: Amount
     top1_agreement: Share
+    broken: Count = 0
+    broken_reference: Count = 0
 
 
 class Probe(Strict):
@@ -26,6 +28,8 @@ class Probe(Strict):
     logits_difference: Amount
     embedding_difference: Amount
     same_top1: Count
+    broken: Count = 0
+    broken_reference: Count = 0
 
 
 class ComparedStream(Compared):
