@@ -10,11 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from tqdm import tqdm
 
 from understudy import cli
-from understudy.cli.say import print_, print_json, print_or_stop, say, visible
+from understudy.cli.say import Unbroken, print_, print_json, print_or_stop, say, visible
 from understudy.errors import UserError
 from understudy.judge.show import metric_lines
+from understudy.teach.progress import Lines
 
 HOSTILE = "wave\x1b]0;owned\x07\r\nsafe\x9b31m\u202egnp\u2066\u2028\ud800"
 SHOWN = r"wave\u001b]0;owned\u0007\r\nsafe\u009b31m\u202egnp\u2066\u2028\ud800"
@@ -51,16 +54,16 @@ def test_labels_of_an_evaluation_stay_in_their_lines() -> None:
 
 
 @contextmanager
-def nobody_reads() -> Iterator[None]:
-    """A stdout whose reader has gone, as after `| head -1`."""
+def nobody_reads(name: str = "stdout") -> Iterator[None]:
+    """A stream whose reader has gone, as after `| head -1`."""
     read, write = os.pipe()
     os.close(read)
-    stream, before = os.fdopen(write, "w", encoding="utf-8"), sys.stdout
-    sys.stdout = stream
+    stream, before = os.fdopen(write, "w", encoding="utf-8"), getattr(sys, name)
+    setattr(sys, name, Unbroken(stream))
     try:
         yield
     finally:
-        sys.stdout = before
+        setattr(sys, name, before)
         stream.close()
 
 
@@ -68,6 +71,38 @@ def test_work_goes_on_where_nobody_reads_its_answer() -> None:
     with nobody_reads():
         print_("a line", "another")
         print_("the next")
+
+
+def test_training_goes_on_where_nobody_reads_its_progress() -> None:
+    """As after `train 2>&1 | head -1`: whatever library draws it."""
+    with nobody_reads("stderr"), Lines() as reporter:
+        reporter.note("a line")
+        reporter.note("another")
+        Console(stderr=True).print("by another console")
+        tqdm(range(3), file=sys.stderr).update(3)
+        say("by the command line")
+
+
+@pytest.mark.parametrize("module", ["understudy", "understudy.cli"])
+def test_a_whole_process_that_nobody_reads_ends_with_0(module: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    words = [sys.executable, "-m", module, "models"]
+    done = subprocess.run(words, stdout=write, stderr=write, check=False)
+    os.close(write)
+    assert done.returncode == 0
+
+
+def test_a_pipe_that_is_not_ours_is_no_reader_that_has_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken() -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("understudy.models.list_models", broken)
+    monkeypatch.setattr(sys, "argv", ["understudy", "models"])
+    with pytest.raises(RuntimeError, match="A process that this one works with has ended"):
+        cli.main()
 
 
 def test_many_answers_end_where_nobody_reads_them() -> None:
@@ -95,7 +130,7 @@ def test_a_full_disk_under_the_answer_is_one_message(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}])
 def test_what_a_program_reads_is_utf8_in_every_locale(locale: dict[str, str]) -> None:
     code = (
-        "from understudy.cli.say import print_json, write_utf8; write_utf8(); "
+        "from understudy.cli.say import prepare_streams, print_json; prepare_streams(); "
         r"print_json({'label': '\u52a8\u4f5c caf\u00e9'})"
     )
     environment = {key: value for key, value in os.environ.items() if not key.startswith("LC_")}

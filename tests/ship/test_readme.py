@@ -18,7 +18,7 @@ from understudy.ship.formats import FORMATS, is_installed
 from understudy.ship.readme import render_readme
 
 CLASSES = ["jump", "wave", "sit down", "stand up", "walk"]
-PROSE_LINES = 20
+PROSE_LINES = 22
 STEPS = 2
 """Frames of a clip here: exporting an unrolled network takes minutes where they are many."""
 
@@ -73,6 +73,12 @@ def expected(name: str, frames: int | None = None) -> list[dict[str, float]]:
     return [dict(zip(CLASSES, one.softmax(1)[0].tolist(), strict=True)) for one in logits]
 
 
+WITHOUT_TORCH = (
+    "import runpy, sys; sys.modules['torch'] = sys.modules['understudy'] = None; "
+    "runpy.run_path('use.py')"
+)
+
+
 def run_code(command: list[str], folder: Path) -> str:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -86,16 +92,17 @@ def check(printed: list[dict[str, float]], wanted: list[dict[str, float]]) -> No
         assert list(given.values()) == pytest.approx(list(right.values()), abs=1e-5)
 
 
-def run_python(readme: str, folder: Path) -> list[dict[str, float]]:
+def run_python(readme: str, folder: Path, *, without_torch: bool = False) -> list[dict[str, float]]:
     (folder / "use.py").write_text(code(readme, "python"), encoding="utf-8")
-    lines = run_code([sys.executable, "use.py"], folder).splitlines()
+    command = ["-c", WITHOUT_TORCH] if without_torch else ["use.py"]
+    lines = run_code([sys.executable, *command], folder).splitlines()
     return [json.loads(line.replace("'", '"')) for line in lines if line.startswith("{")]
 
 
 @pytest.mark.parametrize("name", ["cnn-plain"])
-def test_the_python_for_onnx_runs_as_it_stands(name: str, tmp_path: Path) -> None:
+def test_the_python_for_onnx_runs_as_it_stands_without_torch(name: str, tmp_path: Path) -> None:
     readme = make_artifact(name, "onnx", tmp_path)
-    check(run_python(readme, tmp_path), expected(name))
+    check(run_python(readme, tmp_path, without_torch=True), expected(name))
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "litert", "executorch"])
@@ -137,6 +144,7 @@ def specs(step: bool, lengths: bool) -> dict[str, Any]:
     frames = 4 if lengths else 1
     clip = {
         "file": "clip.bin",
+        "oldest_runtime": "Runtime 1.18",
         "signature": "serving_default",
         "inputs": [one("frames", "uint8", frames, 3, 32, 32)]
         + [one("lengths", "int32", 1)] * lengths,
@@ -145,6 +153,7 @@ def specs(step: bool, lengths: bool) -> dict[str, Any]:
     state = [one("state_0", "float32", 1, 16), one("state_1", "int32", 1)]
     stream = {
         "file": "step.bin",
+        "oldest_runtime": "Runtime 1.18",
         "inputs": [one("frame", "uint8", 1, 3, 32, 32), *state],
         "outputs": outputs + [one(f"next_{spec['name']}", spec["dtype"], *spec["shape"])
                               for spec in state],
@@ -180,6 +189,37 @@ def test_it_says_what_a_device_needs(runtime: str, step: bool, frames: int) -> N
             assert ("state" in block) == step or language == "swift"
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         compile(block, runtime, "exec")
+
+
+def test_it_names_the_oldest_runtime_of_each_file() -> None:
+    graphs = specs(step=True, lengths=True)
+    assert "\n- Oldest runtime: Runtime 1.18.\n" in render_readme(
+        contract_of(graphs, "onnx", 4, 32)
+    )
+    graphs["step"]["oldest_runtime"] = "Runtime 1.20"
+    text = render_readme(contract_of(graphs, "onnx", 4, 32))
+    assert "Runtime 1.18 for `clip.bin`; Runtime 1.20 for `step.bin`." in text
+
+
+@pytest.mark.parametrize("runtime", FORMATS)
+def test_it_says_whether_threads_may_share_a_model(runtime: str) -> None:
+    text = render_readme(contract_of(specs(step=True, lengths=True), runtime, 4, 32))
+    (line,) = re.findall(r"^- Threads: (.*)$", text, re.MULTILINE)
+    assert line.startswith("several may" if runtime == "onnx" else "one at a time")
+    assert line.endswith("Each stream keeps its own state.")
+
+
+def test_for_executorch_the_state_is_kept_by_copy_and_torch_is_installed() -> None:
+    """An output is memory of the runtime, which the next call overwrites."""
+    text = render_readme(contract_of(specs(step=True, lengths=True), "executorch", 4, 32))
+    assert "`pip install executorch torch`" in text
+    kept = re.compile(r"state = (?:listOf\(|\[) // copies.*?\n +[\])]\n", re.DOTALL)
+    kotlin, swift = (kept.findall(code(text, language)) for language in ("kotlin", "swift"))
+    assert [one.count("fromBlob(output[") for one in kotlin] == [2]
+    assert "fromBlob(output[3].toTensor().dataAsIntArray, longArrayOf(1))" in kotlin[0]
+    assert [one.count(".scalars(), shape:") for one in swift] == [2]
+    assert "(output[2].tensor()! as Tensor<Float>).scalars(), shape: [1, 16])" in swift[0]
+    assert not re.search(r"state = .*output\.drop", text)
 
 
 def test_a_pace_that_training_did_not_set_is_every_frame() -> None:

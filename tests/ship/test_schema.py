@@ -51,6 +51,12 @@ def test_a_whole_contract_is_read_as_it_is(tmp_path: Path) -> None:
     assert Artifact(make_artifact(tmp_path / "onnx", content)).contract == content
 
 
+def test_what_quantising_notes_of_a_file_is_known(tmp_path: Path) -> None:
+    content = changed("graphs/clip/calibration", 64)
+    content["graphs"]["clip"] |= {"quantiser": "one 1.0", "oldest_runtime": "ONNX Runtime 1.18"}
+    assert Artifact(make_artifact(tmp_path / "onnx", content)).contract == content
+
+
 @pytest.mark.parametrize(
     ("place", "value", "named"),
     [

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from understudy.cli.data import data_app
 from understudy.cli.judging import judging_app
 from understudy.cli.machine import machine_app
-from understudy.cli.say import heard, print_, quoted, say, write_utf8
+from understudy.cli.say import prepare_streams, print_, quoted, say
 from understudy.cli.shipping import shipping_app
 from understudy.cli.using import using_app
 from understudy.errors import UNWRITABLE, UserError
@@ -39,13 +39,11 @@ class Verbs(TyperGroup):
             )
         return super().resolve_command(ctx, args)
 
-    def make_context(self, *given: Any, **more: Any) -> Any:
-        with heard():
-            return super().make_context(*given, **more)
-
     def invoke(self, ctx: Any) -> Any:
-        with heard():
+        try:
             return super().invoke(ctx)
+        except BrokenPipeError as error:  # never of our streams: of a process that has died
+            raise RuntimeError("A process that this one works with has ended.") from error
 
 
 app = typer.Typer(
@@ -165,7 +163,7 @@ def use_own_cores() -> None:
 
 def main() -> None:
     """Run the command line. It exits with 0 when done, 2 for a user's mistake, 130 interrupted."""
-    write_utf8()
+    prepare_streams()
     use_own_cores()
     try:
         app()

@@ -12,8 +12,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -65,23 +64,48 @@ def say(text: str) -> None:
     _write(sys.stderr, map(visible, text.split("\n")))
 
 
-def write_utf8() -> None:
-    """What is read by programs is UTF-8 whatever the locale; a terminal gets what it can show."""
-    for stream in (sys.stdout, sys.stderr):
+class Unbroken:
+    """A stream whose reader may go before the end, as `head` does: what is written after that goes
+    nowhere, and whoever writes, a library too, goes on with what was asked for."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.is_read = True
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._silence()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._silence()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _silence(self) -> None:
+        self.is_read = False
+        with contextlib.suppress(OSError, ValueError):  # a test's stream is no file
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+
+def prepare_streams() -> None:
+    """What is read by programs is UTF-8 whatever the locale; a terminal gets what it can show. A
+    reader that goes is no fault of either stream."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         if isinstance(stream, TextIOWrapper):  # a test's stream has no encoding
             stream.reconfigure(errors="backslashreplace")
             if not stream.isatty():
                 stream.reconfigure(encoding="utf-8")
-
-
-@contextmanager
-def heard() -> Iterator[None]:
-    """Within it, a reader that goes before the end, as `head` does, is no fault."""
-    try:
-        yield
-    except (BrokenPipeError, SystemExit):  # the second comes from the library that draws help
-        _silence(sys.stdout)
-        raise SystemExit(0) from None
+            setattr(sys, name, Unbroken(stream))
 
 
 def _write(stream: TextIO, lines: Iterable[str]) -> bool:
@@ -89,20 +113,9 @@ def _write(stream: TextIO, lines: Iterable[str]) -> bool:
     try:
         for line in lines:
             typer.echo(line, file=stream)
-    except BrokenPipeError:
-        _silence(stream)
-        return False
     except OSError as error:
         raise UserError(f"The answer cannot be written: {error.strerror}.") from error
-    return True
-
-
-def _silence(stream: TextIO) -> None:
-    """Let what is still written go nowhere."""
-    with contextlib.suppress(OSError, ValueError):  # a test's stream is no file
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+    return getattr(stream, "is_read", True)
 
 
 def quoted(path: Path) -> str:

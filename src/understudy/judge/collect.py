@@ -57,7 +57,7 @@ def split_loader(
 ) -> Iterable[Batch]:
     """Batches of a split, each clip once and in order, without augmentation."""
     # Every clip is read once, so nothing is gained by keeping its frames.
-    data = (data or Data(manifest="")).model_copy(update={"memory_mb": 0})
+    data = (data or Data(manifest=str(manifest.root))).model_copy(update={"memory_mb": 0})
     rows = manifest.rows(split)
     return make_loader(manifest, data, rows, batch_size=batch_size, sampling=sampling)
 

@@ -194,6 +194,7 @@ def write_graphs(
             "inputs": [spec.to_json() for spec in graph.inputs],
             "outputs": [spec.to_json() for spec in graph.outputs],
             "precision": format_.PRECISION,
+            "oldest_runtime": format_.oldest_runtime(path),
         }
         if isinstance(graph.model, StreamingRecognizer) and graph.kind == "step":
             entry |= {"stream_frames": graph.model.stream_frames, "state_begins": "zeros"}

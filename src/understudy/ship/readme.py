@@ -11,10 +11,11 @@ from understudy.ship.templating import page_template
 def render_readme(contract: dict[str, Any]) -> str:
     """The content of README.md for an artifact with this contract. It repeats no figure of parity
     or latency, which lie beside it."""
-    clip = contract["graphs"]["clip"]
+    format_, clip = FORMATS[contract["runtime"]], contract["graphs"]["clip"]
     return page_template("README.md").render(
         contract,
-        title=FORMATS[contract["runtime"]].TITLE,
+        title=format_.TITLE,
+        threads=format_.THREADS,
         clip=clip,
         step=contract["graphs"].get("step"),
         frames=contract["input"]["frames"],

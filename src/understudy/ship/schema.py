@@ -80,6 +80,7 @@ class Graph(Strict):
     constants: Count | None = None
     checked: dict[Name, bool | Number] | None = Field(default=None, max_length=100)
     quantiser: Text | None = None
+    calibration: Count | None = None
 
     @model_validator(mode="after")
     def _of_a_size(self) -> Self:

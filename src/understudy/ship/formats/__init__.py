@@ -32,9 +32,15 @@ class Format(Protocol):
     """What an export computes in: fp32, or fp16."""
     RUNS_HERE: bool
     """Whether this package can execute its files. What cannot be executed is only converted."""
+    THREADS: str
+    """Whether several threads may call one loaded file, for the README."""
 
     def export(self, graph: Graph, path: Path) -> dict[str, Any]:
         """Write one file. Gives what is to be said of it in the contract beside its tensors."""
+        ...
+
+    def oldest_runtime(self, path: Path) -> str:
+        """The oldest release that can execute a file that was written here, by its name."""
         ...
 
     def open_session(self, path: Path, entry: dict[str, Any], threads: int | None) -> Session:

@@ -37,10 +37,12 @@ PLATFORMS: str = "it converts on Linux x86-64 and macOS, and runs on Apple devic
 ANY_BATCH: bool = False
 PRECISION: str = "fp16"
 RUNS_HERE: bool = False
+THREADS: str = "one at a time may use an MLModel; give each thread its own, or lock it"
 
 DEPLOYMENT_TARGET = "iOS16"
 SPECIFICATION_VERSION = 7
-"""That of iOS 16 and macOS 13."""
+"""What `SYSTEMS` read, and no older ones."""
+SYSTEMS = "iOS 16, macOS 13"
 TOLERANCE = 1e-4
 """How far the program before conversion may lie from the model, relative as in parity."""
 
@@ -85,10 +87,15 @@ def export(graph: Graph, path: Path) -> dict[str, Any]:
     return {
         "inputs": [spec.to_json() for spec in inputs],
         "outputs": [spec.to_json() for spec in outputs],
-        "deployment_target": "iOS 16, macOS 13",
+        "deployment_target": SYSTEMS,
         "constants": constants,
         "checked": {"spec": True, "exported_program_difference": difference, "executed": False},
     }
+
+
+def oldest_runtime(path: Path) -> str:
+    """The systems that read a package of this version, which exporting has compared it with."""
+    return SYSTEMS
 
 
 def open_session(path: Path, entry: dict[str, Any], threads: int | None) -> Session:

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ PLATFORMS: str = "Linux x86-64 and macOS"
 ANY_BATCH: bool = False
 PRECISION: str = "fp32"
 RUNS_HERE: bool = True
+THREADS: str = "one at a time may call a module; give each thread its own, or lock it"
 
 METHOD = "forward"
 
@@ -77,6 +79,12 @@ def lower(program: ExportedProgram, path: Path) -> dict[str, Any]:
     with path.open("wb") as file:
         edge.to_executorch().write_to_file(file)
     return {"method": METHOD, "delegates": delegates, "not_delegated": dict(sorted(called.items()))}
+
+
+def oldest_runtime(path: Path) -> str:
+    """The release that wrote the file, which does not say what it needs: newer ones read it, older
+    ones promise nothing."""
+    return f"{TITLE} {metadata.version('executorch')}"
 
 
 def open_session(path: Path, entry: dict[str, Any], threads: int | None) -> Session:

@@ -32,6 +32,7 @@ PLATFORMS: str = "Linux x86-64 and macOS"
 ANY_BATCH: bool = False
 PRECISION: str = "fp32"
 RUNS_HERE: bool = True
+THREADS: str = "one at a time may use an interpreter; give each thread its own, or lock it"
 
 SIGNATURE = "serving_default"
 
@@ -48,6 +49,18 @@ def export(graph: Graph, path: Path) -> dict[str, Any]:
         with _constants_kept():
             litert_torch.convert(module, sample_kwargs=given).export(str(path))
     return {"signature": SIGNATURE}
+
+
+def oldest_runtime(path: Path) -> str:
+    """As the converter wrote it into the file, by the operators in it: a release of TensorFlow
+    Lite, as LiteRT was called before."""
+    from ai_edge_litert.schema_py_generated import Model
+
+    model: Any = Model.GetRootAs(path.read_bytes(), 0)
+    metadata = [model.Metadata(one) for one in range(model.MetadataLength())]
+    (own,) = (one for one in metadata if one.Name() == b"min_runtime_version")
+    version = model.Buffers(own.Buffer()).DataAsNumpy().tobytes().rstrip(b"\0").decode()
+    return f"TensorFlow Lite {version}, or any LiteRT"
 
 
 def open_session(path: Path, entry: dict[str, Any], threads: int | None) -> Session:

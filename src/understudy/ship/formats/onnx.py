@@ -22,6 +22,11 @@ PLATFORMS: str = "everywhere"
 ANY_BATCH: bool = True
 PRECISION: str = "fp32"
 RUNS_HERE: bool = True
+THREADS: str = "several may run one session at a time"
+
+_RELEASES = (("1.14", 18, 8), ("1.15", 19, 8), ("1.16", 19, 9), ("1.17", 20, 9), ("1.18", 21, 10))
+"""Of ONNX Runtime, with the newest opset and the newest version of the file format that each reads:
+https://onnxruntime.ai/docs/reference/compatibility.html"""
 
 
 def export(graph: Graph, path: Path) -> dict[str, Any]:
@@ -52,6 +57,22 @@ def export(graph: Graph, path: Path) -> dict[str, Any]:
         node.metadata_props.clear()
     program.save(path, external_data=False)
     return {"opset": program.model.opset_imports[""]}
+
+
+def oldest_runtime(path: Path) -> str:
+    """By the file's opset and format; one that is newer than the table needs the release that it
+    was checked with."""
+    import onnx
+    import onnxruntime
+
+    model = onnx.load(str(path))
+    opset = max(one.version for one in model.opset_import if not one.domain)
+    fitting = (
+        release
+        for release, newest, newest_format in _RELEASES
+        if opset <= newest and model.ir_version <= newest_format
+    )
+    return f"{TITLE} {next(fitting, onnxruntime.__version__)}"
 
 
 def _mean(values: Any, dim: Any, keepdim: bool = False, dtype: int = -1) -> Any:

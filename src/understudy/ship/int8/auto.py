@@ -110,6 +110,7 @@ def _candidate(contract: dict[str, Any], name: str, scheme: Scheme, job: Job) ->
     hidden, and leaves the others their turn."""
     try:
         own = job.entry | scheme(job)
+        own["oldest_runtime"] = FORMATS[contract["runtime"]].oldest_runtime(job.out_path)
     except Unsuitable as reason:
         return Candidate(name, failure=str(reason))
     except Exception as error:
