@@ -507,6 +507,10 @@ MISTAKES = [
     ("train average.yaml --out notes.txt", "notes.txt cannot be written: .*--out"),
     ("train average.yaml", "a run in runs/average already.*--resume runs/average .*--out"),
     ("train --resume runs/average --set train.lr=1", "--set and --out do not belong with it"),
+    (
+        "train average.yaml --data clips",
+        "--data says where the clips of a run lie now.*data.manifest",
+    ),
     ("train average.yaml --resume runs/average", "or --resume RUN to go on with one, not both"),
     ("train --resume runs/nowhere", "There is no run at runs/nowhere"),
     ("train --resume 'runs/half state'", "state.safetensors is damaged.*checkpoints can still be"),

@@ -52,6 +52,10 @@ class Skipped(NamedTuple):
     reason: str
 
 
+PACE_SLACK = 1.1
+"""How much longer than they should last frames may last."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How a model looks at a clip: which of its frames, at which size.
@@ -69,6 +73,17 @@ class Sampling:
     hold_pictures: bool = False
     clip_seconds: float = 0.0
     step_s: float | None = None
+
+    @property
+    def taught_fps(self) -> float | None:
+        """Frames a second that a model was taught at; None where it was taught none."""
+        if self.step_s is None or self.clip_seconds == 0 or self.frames == 1:
+            return None
+        return 1 / self.step_s
+
+    def is_too_slow(self, fps: float) -> bool:
+        """Whether a source of so many frames a second has fewer than the model was taught at."""
+        return self.taught_fps is not None and fps * PACE_SLACK < self.taught_fps
 
 
 @dataclass(slots=True)

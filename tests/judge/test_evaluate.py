@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -20,7 +21,7 @@ from understudy.judge.evaluate import evaluate, evaluate_run, evaluation_path, p
 from understudy.judge.metrics import compute_metrics
 from understudy.judge.predictions import Predictions, read_predictions
 from understudy.judge.subject import find_subject
-from understudy.run import Run, save_weights
+from understudy.run import Run, save_weights, write_json
 from understudy.run.classifier import file_sha256
 from understudy.types import Batch, Output, Recognizer, Skipped
 
@@ -352,3 +353,21 @@ def test_weights_of_another_model_are_refused(run: Run):
     save_weights(other, run.checkpoint_path("final"))
     with pytest.raises(UserError, match="checkpoint of another model"):
         evaluate_run(run, checkpoint="final")
+
+
+@pytest.mark.parametrize(("fps", "said"), [(1, True), (4, False)])
+def test_other_data_of_fewer_frames_a_second_is_said_to_be(
+    run: Run, tmp_path: Path, fps: int, said: bool
+):
+    write_json(run.path / "data.json", run.data | {"clip_seconds": 1.0})  # 2 frames of a second
+    with av.open(str(tmp_path / "slow.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for shade in range(4):
+            pixels = np.full((32, 32, 3), 60 * shade, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    other = write_table(tmp_path / "o.csv", ["path,label,split", "slow.mp4,right,test"])
+    warnings = " ".join(evaluate_run(run, manifest=other)["warnings"])
+    sentence = "1 of 1 clips that were looked at have fewer frames a second than the model was"
+    assert (f"{sentence} taught at (from 1, taught at 2)" in warnings) is said

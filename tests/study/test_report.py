@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import shlex
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -511,3 +512,13 @@ def test_answers_that_are_no_numbers_are_told_and_not_shown_as_mistakes(new_run:
     gallery = make_gallery(run, run.data)
     assert any("not a finite number for 1 of 8 clips" in note for note in gallery.notes)
     assert (gallery.mistakes, gallery.right, gallery.mistakes_total) == ([], [], 0)
+
+
+def test_commands_on_the_page_can_be_pasted_whatever_the_run_is_called(new_run: NewRun) -> None:
+    run = new_run("start")
+    named = run.path.rename(run.path.with_name("12:30 #1's"))
+    page = page_of(Run(named))
+    quoted = shlex.quote(str(named))
+    for verb in ("evaluate", "export", "bench", "report"):
+        assert f"understudy {verb} {quoted}" in page.text
+        assert f"understudy {verb} {named}" not in page.text

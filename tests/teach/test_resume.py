@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from understudy.run import Run, open_run, write_json
 from understudy.teach.progress import Quiet
 from understudy.teach.train import resume, train
 
-from .conftest import make_recipe
+from .conftest import draw_clip, make_recipe
 
 
 class StopAfter(Quiet):
@@ -154,6 +155,27 @@ def test_another_teacher_is_refused(runs):
         resume(runs / "run")
     edit(runs / "run", f"{runs}/teacher", f"{runs}/kept")
     assert len(resume(runs / "run").history) == 3
+
+
+def test_clips_may_be_moved_and_must_be_the_same(runs, clips, tmp_path):
+    run = open_run(runs / "run")
+    moved, other = tmp_path / "moved", tmp_path / "other"
+    run.write_manifest(replace(run.manifest, root=tmp_path / "gone"))
+    kept = run.manifest
+    for folder in (moved, other):
+        shutil.copytree(clips.parent, folder)
+    draw_clip(tmp_path / "drawn", "left", 99)
+    shutil.copytree(tmp_path / "drawn", other / "clips" / "00", dirs_exist_ok=True)
+    with pytest.raises(UserError, match=r"39 of 39 clips (.*\n)+.*gone.*with --data"):
+        resume(run.path)
+    with pytest.raises(UserError, match=r"1 of 39 clips .*\n  clips/00: has changed\n"):
+        resume(run.path, data=other)
+    with pytest.raises(UserError, match=r"--data .*clips\.csv is no folder"):
+        resume(run.path, data=moved / "clips.csv")
+    assert run.manifest.root == kept.root, "and nothing changes where they are refused"
+    assert len(resume(run.path, data=moved).history) == 3
+    assert run.manifest.root == moved
+    assert run.manifest.fingerprint() == kept.fingerprint()
 
 
 @pytest.mark.parametrize("freeze", [False, True])

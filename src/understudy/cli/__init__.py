@@ -105,6 +105,12 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="With --resume: where its clips lie now, if they were moved."
+        ),
+    ] = None,
     qat: Annotated[
         Path | None,
         typer.Option(
@@ -119,6 +125,9 @@ def train(
     if resume is not None and (set_ or out):
         raise UserError("--resume goes on exactly as the run was started; --set and --out do not "
                         "belong with it.")  # fmt: skip
+    if data is not None and resume is None:
+        raise UserError("--data says where the clips of a run lie now that goes on with --resume. "
+                        "A new run takes them from: --set data.manifest=PATH")  # fmt: skip
     from understudy.recipe import load_recipe
     from understudy.run import open_run
     from understudy.teach.progress import default_reporter
@@ -129,7 +138,7 @@ def train(
     place = resume
     try:
         if resume is not None:
-            run = resume_run(resume, reporter=default_reporter())
+            run = resume_run(resume, data=data, reporter=default_reporter())
         else:
             if qat is not None:
                 checked = qat_recipe(open_run(qat), set_ or [])

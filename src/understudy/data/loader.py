@@ -273,8 +273,12 @@ def clip_seconds(manifest: Manifest, rows: Sequence[int]) -> float:
 
 def clip_fps(manifest: Manifest, rows: Sequence[int]) -> float:
     """Their median number of frames a second, of as many of them; 0 for pictures."""
-    rates = [timeline.fps for timeline in _some_timelines(manifest, rows)]
-    return statistics.median(rates) if rates else 0.0
+    return statistics.median(clip_rates(manifest, rows) or [0.0])
+
+
+def clip_rates(manifest: Manifest, rows: Sequence[int]) -> list[float]:
+    """Frames a second of as many of them; 0 for a picture."""
+    return [timeline.fps for timeline in _some_timelines(manifest, rows)]
 
 
 def _some_timelines(manifest: Manifest, rows: Sequence[int]) -> Iterator[Timeline]:

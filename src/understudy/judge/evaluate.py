@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from understudy.data.loader import clip_seconds
+from understudy.data.loader import clip_rates, clip_seconds
 from understudy.errors import UserError
 from understudy.judge.collect import predict_each, predict_loader, predict_split, refuse_labels
 from understudy.judge.metrics import compute_metrics
 from understudy.judge.predictions import Predictions, read_predictions
-from understudy.judge.subject import Shipped, Source, Subject, evaluation_path, find_subject
+from understudy.judge.subject import Shipped, Source, Subject, evaluation_path, find_subject, is_own
 from understudy.progress import Track, untold
 from understudy.run import Run, json_text, read_json, write_files
 from understudy.types import Sampling
@@ -72,7 +72,8 @@ def evaluate(
     not fit, and where no clip can be read.
     """
     subject = find_subject(source, manifest, split, checkpoint)
-    return _judge(subject, device=device, threads=threads, track=track)
+    own = is_own(source if isinstance(source, Run) else source.run, manifest)
+    return _judge(subject, own=own, device=device, threads=threads, track=track)
 
 
 def evaluate_run(
@@ -100,7 +101,9 @@ def known_evaluation(subject: Subject) -> Evaluation | None:
     return Evaluation(metrics, read_predictions(files[1]), subject.place)
 
 
-def _judge(subject: Subject, *, device: str, threads: int | None, track: Track) -> Evaluation:
+def _judge(
+    subject: Subject, *, own: bool, device: str, threads: int | None, track: Track
+) -> Evaluation:
     clips, split, settings = subject.manifest, subject.split, subject.settings
     rows = clips.rows(split)
     classifier = subject.source.classifier(subject.checkpoint, device=device, threads=threads)
@@ -108,6 +111,8 @@ def _judge(subject: Subject, *, device: str, threads: int | None, track: Track) 
     warnings = [*subject.warnings]
     if reads := _of_each_video(classifier.sampling):
         warnings += [reads] if clip_seconds(clips, rows) else []
+    if not own and (slow := _too_slow(clip_rates(clips, rows), classifier.sampling)):
+        warnings.append(slow)
     predictions = predict_split(
         classifier, clips, split, data=subject.data, batch_size=settings.batch_size, track=track
     )
@@ -151,6 +156,18 @@ def _of_each_video(look: Sampling) -> str | None:
     return (
         f"The model was trained on single pictures and reads {look.frames} frames of each video: "
         "how frames go together it never learned. Train with data.pseudo."
+    )
+
+
+def _too_slow(rates: list[float], look: Sampling) -> str | None:
+    """A warning where videos of other data have fewer frames a second than those of training."""
+    slow = [fps for fps in rates if fps and look.is_too_slow(fps)]
+    if not slow:
+        return None
+    return (
+        f"{len(slow)} of {len(rates)} clips that were looked at have fewer frames a second than "
+        f"the model was taught at (from {min(slow):.2g}, taught at {look.taught_fps:.2g}): it sees "
+        "their actions faster than any that it learned from, and figures suffer."
     )
 
 

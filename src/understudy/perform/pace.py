@@ -10,10 +10,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from understudy.types import Sampling
-
-SLACK = 1.1
-"""How much longer than they should last frames may last."""
+from understudy.types import PACE_SLACK, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +32,7 @@ class Pace:
     """
 
     def __init__(self, look: Sampling, patience: int) -> None:
-        self.taught = taught_rate(look)
+        self.taught = look.taught_fps
         self._patience = patience
         self._times_s: deque[float] = deque(maxlen=max(look.frames, patience) + 1)
         self._told = False
@@ -65,16 +62,9 @@ class Pace:
         return (
             self.taught is not None
             and intervals >= self._patience
-            and self._lasted_s > SLACK * (intervals + 1) / self.taught
+            and self._lasted_s > PACE_SLACK * (intervals + 1) / self.taught
         )
 
     @property
     def _lasted_s(self) -> float:
         return self._times_s[-1] - self._times_s[0]
-
-
-def taught_rate(look: Sampling) -> float | None:
-    """Frames a second that a model was taught at; None where it was taught none."""
-    if look.step_s is None or look.clip_seconds == 0 or look.frames == 1:
-        return None
-    return 1 / look.step_s

@@ -24,7 +24,6 @@ from understudy.data.sampling import Timeline, sample_times
 from understudy.data.sources.folder import DEEPEST, identity_of, is_frame_folder
 from understudy.data.transforms import prepare
 from understudy.errors import UserError
-from understudy.perform.pace import SLACK, taught_rate
 from understudy.perform.windows import Segment, merge_windows, segment_of, window_bounds
 from understudy.run import PICTURE_WINDOW_S
 from understudy.types import Classifier, Sampling
@@ -167,10 +166,10 @@ def _clips(file: _File, look: Sampling, at_once: int) -> Iterator[Tensor]:
 
 def _warnings(info: MediaInfo, look: Sampling) -> Iterator[str]:
     """What a file has less of than the clips of training: frames a second, seconds."""
-    taught = taught_rate(look)
+    taught = look.taught_fps
     if info.kind == "picture" or taught is None:
         return
-    if info.fps * SLACK < taught:
+    if look.is_too_slow(info.fps):
         yield (
             f"its frames come at {info.fps:.2g} a second, and the model was taught at "
             f"{taught:.2g} a second: it sees actions faster than any that it learned from, and its "

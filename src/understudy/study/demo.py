@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,8 @@ from understudy.judge.compare import compare_predictions
 from understudy.judge.evaluate import evaluate_run
 from understudy.judge.predictions import read_predictions
 from understudy.recipe import load_recipe
-from understudy.run import Run, write_json
+from understudy.run import Run, read_json, write_json
+from understudy.run.classifier import file_sha256
 from understudy.ship import export_run
 from understudy.ship.bench import BenchRow, bench_run, subject_of_run
 from understudy.study.report import write_report
@@ -24,11 +28,15 @@ from understudy.teach.progress import default_reporter
 from understudy.teach.train import train
 from understudy.types import parameter_count
 
+_MADE, _FOLDER = "made-by-demo.json", "a folder"
+
 
 def run_demo(
     out: Path, *, seed: int = 0, clips: int = 400, overrides: tuple[str, ...] = ()
 ) -> Path:
     """Do all of it below `out` and give the path of the page about the taught student.
+
+    `out` may hold what an earlier demo made there, which is replaced, and nothing else.
 
     `overrides` change single values of the three recipes, as `--set` does.
     """
@@ -36,8 +44,14 @@ def run_demo(
     if not console.is_terminal:
         console = Console(highlight=False, width=100)  # a log file is as wide as the table
     started = time.perf_counter()
-    _refuse_others(out)
+    _make_room(out)
+    with _listing_what_is_made(out):
+        page = _demo(out, console, seed, clips, overrides)
+    console.print(f"{time.perf_counter() - started:.0f} s in all. The page: {page}")
+    return page
 
+
+def _demo(out: Path, console: Console, seed: int, clips: int, overrides: tuple[str, ...]) -> Path:
     console.print(f"[bold]1/6[/] filming {clips} clips of actors")
     film_stage(out / "stage", clips=clips, seed=seed, size=128)
     common = (
@@ -74,21 +88,53 @@ def run_demo(
 
     console.print(_closing_table(runs, metrics, rows))
     console.print(_verdict(comparison))
-    console.print(f"{time.perf_counter() - started:.0f} s in all. The page: {page}")
     return page
 
 
-def _refuse_others(out: Path) -> None:
-    """Raises UserError for a folder that holds anything, an earlier demo too: somebody may have put
-    runs of their own beside it."""
+def _make_room(out: Path) -> None:
+    """Delete what an earlier demo made below `out`. Raises UserError, with nothing touched, where
+    anything else is there, or what has changed since: somebody may keep runs of their own there."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file. Choose a folder with --out.")
-    others = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
-    if others:
+    there = _below(out)
+    made = read_json(out / _MADE).get("made") if (out / _MADE).is_file() else None
+    if not isinstance(made, dict):
+        if out.is_dir() and (others := sorted(entry.name for entry in out.iterdir())):
+            raise UserError(
+                f"{out} is not empty ({', '.join(others[:3])}). Choose another folder with --out."
+            )
+        return
+    if others := [name for name, what in there.items() if made.get(name) != what]:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         raise UserError(
-            f"{out} is not empty ({', '.join(others[:3])}). Choose another folder with --out; an "
-            "earlier demo can be deleted."
+            f"{out} holds what no demo made, or what was changed since: {', '.join(others[:3])}"
+            f"{more}. Nothing in it is touched; choose another folder with --out."
         )
+    for name in sorted(there, reverse=True):  # what is in a folder goes before it
+        (out / name).rmdir() if there[name] == _FOLDER else (out / name).unlink()
+    (out / _MADE).unlink()
+
+
+@contextmanager
+def _listing_what_is_made(out: Path) -> Iterator[None]:
+    """However the demo ends, leave a list of what it made, so that the next one may replace it."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # then the next one is refused
+            write_json(out / _MADE, {"made": _below(out)})
+
+
+def _below(out: Path) -> dict[str, str]:
+    """All that is below `out`, by name, but the list itself: files by a hash of their bytes."""
+    found = {one.relative_to(out).as_posix(): one for one in out.rglob("*")}
+    return {name: _what(found[name]) for name in sorted(found) if name != _MADE}
+
+
+def _what(path: Path) -> str:
+    if path.is_symlink() or not (path.is_dir() or path.is_file()):
+        return "of no demo"
+    return _FOLDER if path.is_dir() else file_sha256(path)
 
 
 def _train(recipe: str, path: Path, overrides: tuple[str, ...]) -> Run:

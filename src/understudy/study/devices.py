@@ -6,6 +6,7 @@ only", whatever else is known of it, and what was not measured is left open.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,4 +97,4 @@ def _is_of(row: dict[str, Any], graph: str) -> bool:
 
 
 def _command(run: Path, format: str) -> str:
-    return f"understudy export {run} --to {format}"
+    return f"understudy export {shlex.quote(str(run))} --to {format}"

@@ -74,6 +74,7 @@ def render(template: str, content: dict[str, Any]) -> str:
         "milliseconds": milliseconds,
         "duration": duration,
         "counted": counted,
+        "quoted": lambda path: shlex.quote(str(path)),
     }
     environment.globals["interval"] = plots.interval
     return environment.get_template(template).render(content)

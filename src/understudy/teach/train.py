@@ -42,7 +42,7 @@ from understudy.teach.resume import Progress, can_resume, read_state
 from understudy.teach.setup import Setup, prepare
 from understudy.teach.step import Step
 from understudy.teach.sums import EpochSums
-from understudy.teach.unchanged import check_clips, check_run
+from understudy.teach.unchanged import check_clips, check_run, look_below
 from understudy.teach.validate import judge_teachers, validate
 from understudy.types import Batch, Output
 
@@ -66,10 +66,13 @@ def train(recipe: Recipe, path: str | Path, *, reporter: Reporter | None = None)
         return _begin(Run(path), recipe, device, processes, reporter)
 
 
-def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
+def resume(
+    path: str | Path, *, data: str | Path | None = None, reporter: Reporter | None = None
+) -> Run:
     """Go on from the last finished epoch of an interrupted run, with its own recipe.
 
-    Raises UserError where that cannot be done, and where clips are gone or have changed.
+    data: a folder below which its clips lie now as they lay when it began; the run keeps it. Raises
+    UserError where that cannot be done, and where clips are gone or have changed.
     """
     run = open_run(path)
     recipe = run.recipe
@@ -79,7 +82,9 @@ def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
     with ExitStack() as held:
         held.enter_context(reporter)
         processes.first(lambda: held.enter_context(writing(run.path)))
-        if run.has_manifest:
+        if data is not None:
+            processes.first(lambda: look_below(run, Path(data)))
+        elif run.has_manifest:
             processes.first(lambda: check_clips(run.manifest))
         if not can_resume(run):
             _refuse_without_state(run)

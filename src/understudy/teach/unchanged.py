@@ -12,6 +12,8 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from understudy.data.fingerprint import fingerprints
@@ -111,8 +113,19 @@ def check_clips(manifest: Manifest) -> None:
         raise UserError(
             f"{len(changed)} of {len(rows)} clips are not what they were when the run began; going "
             f"on would mix two data sets:{named}{more}\nThey were looked for in {manifest.root}. "
-            "Put them back, or train a new run."
+            "Put them back, name the folder where they lie now with --data, or train a new run."
         )
+
+
+def look_below(run: Run, folder: Path) -> None:
+    """Have a run look for its clips below another folder from now on. Raises UserError, and changes
+    nothing, where they are not the clips that it began with."""
+    if not folder.is_dir():
+        raise UserError(f"--data {folder} is no folder. Name the one in which the clips lie now as "
+                        "they lay in the one that the run began with.")  # fmt: skip
+    manifest = replace(run.manifest, root=folder.resolve())
+    check_clips(manifest)
+    run.write_manifest(manifest)
 
 
 def _check_recipe(
