@@ -18,6 +18,8 @@ from small_models import (
     recognise,
     streaming,
 )
+from understudy import models
+from understudy.errors import UserError
 from understudy.models import list_models, model_options
 from understudy.models.layers import Normalize
 from understudy.run import load_weights, save_weights
@@ -249,3 +251,28 @@ def test_training_lowers_the_loss_on_a_fixed_batch(name):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] - 1e-3, losses
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("frames-gru", {"backbone": "test_efficientnet", "embedding_dim": 10**12}),
+        (
+            "frames-attention",
+            {"backbone": "test_efficientnet", "embedding_dim": 60_000, "hidden_dim": 60_000},
+        ),
+        (
+            "frames-tcn",
+            {
+                "backbone": "test_efficientnet",
+                "embedding_dim": 32,
+                "hidden_dim": 8,
+                "layers": 10**8,
+            },
+        ),
+    ],
+)
+def test_absurd_options_are_refused_before_they_fill_the_memory(name, options, monkeypatch):
+    monkeypatch.setattr(models, "MOST_TENSORS", 500)  # as with all, only faster
+    with pytest.raises(UserError, match=f"{name} cannot be built with"):
+        models.create_model(name, 3, **options)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
+
+from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from understudy.errors import UserError, nearest
 from understudy.models.attention_cnn import AttentionCNN
@@ -36,6 +40,8 @@ _MODELS: dict[str, Callable[..., Recognizer]] = {
     "rvit-image": RViTImage,
 }
 
+MOST_PARAMETERS, MOST_TENSORS = 1_000_000_000, 5_000
+
 
 def list_models() -> list[str]:
     """Names that `create_model` takes."""
@@ -55,6 +61,30 @@ def model_options(name: str) -> dict[str, Any]:
         for option, parameter in parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     }
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Raises ValueError as soon as what is being built is too large, before it fills the memory."""
+    tensors = parameters = 0
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal tensors, parameters
+        tensors, parameters = (
+            tensors + 1,
+            parameters + (0 if parameter is None else parameter.numel()),
+        )
+        if parameters > MOST_PARAMETERS or tensors > MOST_TENSORS:
+            raise ValueError(
+                f"it has more than {MOST_PARAMETERS:,} parameters, or more than {MOST_TENSORS:,} "
+                "tensors of them; give smaller numbers"
+            )
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def create_model(name: str, num_classes: int, **options: Any) -> Recognizer:
@@ -77,9 +107,10 @@ def create_model(name: str, num_classes: int, **options: Any) -> Recognizer:
     if num_classes < 1:
         raise UserError(f"A model needs at least one class; {num_classes} were asked for.")
     try:
-        return _MODELS[name](num_classes, **options)
+        with _bounded():
+            return _MODELS[name](num_classes, **options)
     except UserError:
         raise
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
         given = ", ".join(f"{option}={value!r}" for option, value in options.items())
         raise UserError(f"{name} cannot be built with {given}: {error}") from error
