@@ -162,7 +162,6 @@ _NOTES = TypeAdapter(_Notes)
 def _check_columns(table: pa.Table, classes: int) -> None:
     """Raises ValueError where a column holds something else than predictions have."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     text, whole = pa.string(), pa.int64()
     types = {"record": whole, "id": text, "path": text, "group": text, "target": whole}
@@ -173,9 +172,9 @@ def _check_columns(table: pa.Table, classes: int) -> None:
             raise ValueError(f"{name} holds {column.type} and not {expected}")
         if column.null_count or (name == "logits" and column.combine_chunks().values.null_count):
             raise ValueError(f"{name} has gaps")
-    targets = pc.min_max(table["target"]).as_py()
-    if len(table) and not 0 <= targets["min"] <= targets["max"] < classes:
-        raise ValueError(f"target holds {targets['min']} to {targets['max']}, of {classes} classes")
+    targets = table["target"].to_numpy()
+    if len(table) and not 0 <= targets.min() <= targets.max() < classes:
+        raise ValueError(f"target holds {targets.min()} to {targets.max()}, of {classes} classes")
 
 
 def some_of(names: list[str], limit: int = 5) -> str:
