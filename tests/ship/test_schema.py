@@ -183,12 +183,17 @@ def link(path: Path, to: Path) -> None:
     path.symlink_to(to)
 
 
+def loop(path: Path, to: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
 def pipe(path: Path, to: Path) -> None:
     path.unlink()
     os.mkfifo(path)
 
 
-@pytest.mark.parametrize("replace", [link, pipe])
+@pytest.mark.parametrize("replace", [link, loop, pipe])
 @pytest.mark.parametrize("name", ["clip.onnx", "contract.json", "parity.json"])
 def test_a_file_is_one_of_its_folder(
     tmp_path: Path, name: str, replace: Callable[[Path, Path], None]
@@ -199,7 +204,8 @@ def test_a_file_is_one_of_its_folder(
     outside = tmp_path / "outside"
     outside.write_bytes((folder / name).read_bytes())
     replace(folder / name, outside)
-    with pytest.raises(UserError, match=r"is a link to elsewhere|no regular file|no contract\.jso"):
+    refused = r"is a link to elsewhere|no regular file|no contract\.jso|cannot be read"
+    with pytest.raises(UserError, match=refused):
         _ = open_artifact(folder).parity
 
 

@@ -6,6 +6,7 @@ pushed; so what is named, and everything below it, must lie where it seems to li
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def check_own(path: Path) -> None:
 
 def _is_cached(link: Path) -> bool:
     """Whether a link lies in .../snapshots/ and leads to a file of the .../blobs/ beside it."""
-    target, folders = link.resolve(), link.parent.resolve().parents
+    # Unlike Path.resolve, realpath takes a link to itself for a path like any other.
+    target, folders = Path(os.path.realpath(link)), link.parent.resolve().parents
     caches = [folder.parent / "blobs" for folder in folders if folder.name == "snapshots"]
     return target.parent in caches and target.is_file()
