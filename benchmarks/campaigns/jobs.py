@@ -127,7 +127,7 @@ def _trained(place: Path) -> Any:
     run = place / "runs" / "new"
     history = json.loads((run / "history.json").read_text(encoding="utf-8"))
     for entry in history:
-        del entry["seconds"], entry["clips_per_second"]
+        del entry["seconds"], entry["val_seconds"], entry["clips_per_second"]
     weights = ask(_weights, run / "checkpoints")
     skipped = json.loads((run / "data.json").read_text(encoding="utf-8"))["skipped"]
     assert "finished" in json.loads((run / "environment.json").read_text(encoding="utf-8"))

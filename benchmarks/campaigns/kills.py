@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+import time
 from pathlib import Path
 
 from campaigns.forked import Ended, Kill, run
@@ -62,6 +63,7 @@ def kill(case: int, job: Job, kills: Kills) -> Row:
             shutil.rmtree(place)
             ended, what = _killed(case, job, kills, place, rng, share)
     if ended.signal == signal.SIGKILL:
+        time.sleep(0.3)  # a user's next call takes longer to start than this fork
         ended = run(job.again(place), place)
     outcome, where = of_call(ended)
     if outcome == "refused":

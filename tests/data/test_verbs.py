@@ -102,6 +102,7 @@ def test_a_stage_that_was_killed_is_finished_by_the_same_call(tmp_path, monkeypa
     assert not (out / "manifest.csv").exists()
     with pytest.raises(UserError, match=r"an unfinished stage of clips 50, .* not of clips 60"):
         film_stage(out, clips=60, size=32)
+    (out / "clips" / ".0123456789abcdef.partial").write_bytes(b"half of a clip")
     film_stage(out, clips=50, size=32)
     assert filmed(out) == filmed(whole)
 

@@ -125,7 +125,7 @@ def test_all_right_leaves_doubt_in_accuracy_and_admits_that_f1_shows_none():
 
 
 def test_figures_are_printed_with_intervals_and_what_is_missing():
-    metrics = compute_metrics(make(60, 7, skipped=(Skipped(7, "x.mp4", "empty"),)), resamples=50)
+    metrics = compute_metrics(make(60, 10, skipped=(Skipped(7, "x.mp4", "empty"),)), resamples=50)
     head, *lines = metric_lines(metrics)
     assert head == "60 clips of 60 groups in split test, 1 could not be read. Intervals hold 95%."
     figures = {"top-1 accuracy": "top1", "top-5 accuracy": "top5", "macro F1": "macro_f1"}
@@ -134,9 +134,9 @@ def test_figures_are_printed_with_intervals_and_what_is_missing():
         assert line == f"{title:<18} {show.figure(metrics[name])}"
     assert lines[4:6] == ["", "class    accuracy"]
     assert lines[6] == f"class 0  {show.figure(metrics['per_class']['class 0']['accuracy'])}"
-    assert lines[13] == ""
-    assert lines[14].startswith("most confused: class ")
-    assert lines[15:] == [f"\n! {warning}" for warning in metrics["warnings"]]
+    assert lines[16] == ""
+    assert lines[17].startswith("most confused: class ")
+    assert lines[18:] == [f"\n! {warning}" for warning in metrics["warnings"]]
     assert "could not be read" not in metric_lines(compute_metrics(make(9, 2), resamples=9))[0]
 
 

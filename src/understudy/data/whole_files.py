@@ -12,6 +12,8 @@ from pathlib import Path
 from understudy.data.media import kind_of
 from understudy.errors import UserError
 
+_PARTIAL = ".{}.partial"
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -23,7 +25,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(path))
     made: list[Path] = []
-    partial = target.with_name(f".{secrets.token_hex(8)}.partial")
+    partial = target.with_name(_PARTIAL.format(secrets.token_hex(8)))
     try:
         if target.exists() and (kind := kind_of(target)) != "file":
             raise UserError(f"{path} is {kind}; name a file to write.")
@@ -41,3 +43,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError):
             raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
         raise
+
+
+def remove_halves(folder: Path) -> None:
+    """Remove what writers that were killed have left in a folder into which nobody writes now."""
+    for half in folder.glob(_PARTIAL.format("[0-9a-f]" * 16)):
+        half.unlink()

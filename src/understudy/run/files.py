@@ -23,7 +23,8 @@ except ImportError:  # Windows: halves of files whose writer was killed stay the
 
 _PARTIAL = ".understudy-{}.partial"
 """What a file is called until it is whole."""
-_MOMENT_S = 1.0
+_MOMENT_S = 0.2
+"""Far longer than from making a file to locking it."""
 _Made = dict[Path, tuple[int, int]]
 _made: ContextVar[_Made | None] = ContextVar("made", default=None)
 

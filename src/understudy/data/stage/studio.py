@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from understudy.data.whole_files import whole_file
+from understudy.data.whole_files import remove_halves, whole_file
 from understudy.errors import UserError
 
 MARK, LOCK = ".filming.json", ".filming.lock"
@@ -43,6 +43,8 @@ def studio(out: Path, asked: dict[str, Any]) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"The folder {out} cannot be written: {error.strerror}.") from error
     try:
+        for folder in (out, *(out / name for name in FILMED if (out / name).is_dir())):
+            remove_halves(folder)
         with whole_file(out / MARK) as partial:
             partial.write_text(json.dumps(asked), encoding="utf-8")
         yield
