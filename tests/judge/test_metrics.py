@@ -136,7 +136,7 @@ def test_figures_are_printed_with_intervals_and_what_is_missing():
     assert lines[6] == f"class 0  {show.figure(metrics['per_class']['class 0']['accuracy'])}"
     assert lines[16] == ""
     assert lines[17].startswith("most confused: class ")
-    assert lines[18:] == [f"\n! {warning}" for warning in metrics["warnings"]]
+    assert lines[18:] == [line for one in metrics["warnings"] for line in ("", f"! {one}")]
     assert "could not be read" not in metric_lines(compute_metrics(make(9, 2), resamples=9))[0]
 
 
