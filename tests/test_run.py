@@ -105,8 +105,8 @@ def test_a_link_to_a_folder_is_that_folder(tmp_path):
     assert {entry.name for entry in tmp_path.iterdir()} == {"real", "link"}
     with new_run(tmp_path / "link", RECIPE) as run:
         assert (tmp_path / "real" / "recipe.yaml").is_file()
-    (run.path / "recipe.yaml").unlink()
-    with pytest.raises(UserError, match=r"link is not empty \(checkpoints, resume\)"):
+    (run.path / "recipe.yaml").rename(run.path / "mine.yaml")
+    with pytest.raises(UserError, match=r"link is not empty \(mine\.yaml\)"):
         create_run(tmp_path / "link", RECIPE)
 
 
@@ -269,9 +269,20 @@ def test_a_damaged_manifest_is_named(tmp_path, content):
         _ = run.manifest
 
 
+def test_what_was_killed_before_its_recipe_stands_in_nobodys_way(tmp_path):
+    path = tmp_path / "run"
+    (path / "checkpoints").mkdir(parents=True)
+    (path / ".understudy-0123456789abcdef.partial").write_bytes(b"na")
+    with new_run(path, RECIPE) as run:
+        write_json(run.path / "history.json", [])
+    (tmp_path / "mine" / "checkpoints" / "mine").mkdir(parents=True)
+    with pytest.raises(UserError, match="is not empty"), new_run(tmp_path / "mine", RECIPE):
+        pass
+
+
 def test_a_manifest_without_clips_is_damaged(tmp_path):
     run = create_run(tmp_path / "run", RECIPE)
-    run.write_manifest(Manifest([], tmp_path))
+    run.write_manifest(Manifest.from_records([], tmp_path))
     with pytest.raises(UserError, match=r"manifest\.parquet is damaged: it holds no clip"):
         _ = run.manifest
 
@@ -505,8 +516,7 @@ def test_a_stream_of_a_run_that_took_neighbouring_frames_passes_none_over(tmp_pa
          {"name": "frames-attention", "options": OPTIONS}}
     )  # fmt: skip
     run = create_run(tmp_path / "run", recipe)
-    facts = {"classes": ["a"], "model_options": {}, "clip_seconds": 2.0}
-    write_json(run.path / "data.json", facts)
+    write_data(run, ("a",), model_options={}, clip_seconds=2.0)
     assert sampling_of_run(run, model()).step_s == step_s
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -59,7 +60,8 @@ def probe(path: str | Path) -> MediaInfo:
     path = Path(path)
     if is_folder(path):
         files = _frame_files(path)
-        first = probe_picture(files[0])
+        with _names_frame(path, files[0]):
+            first = probe_picture(files[0])
         return MediaInfo(
             kind="frames",
             duration_s=len(files) / FOLDER_FPS,
@@ -186,7 +188,18 @@ def _read_folder(folder: Path, times_s: Sequence[float]) -> Iterator[Tensor]:
     if numbers[0] < 0 or numbers[-1] >= len(files):
         raise DecodeError(folder, f"it has {len(files)} frames, not {numbers[-1] + 1}")
     for number in numbers:
-        yield read_picture(files[number])
+        with _names_frame(folder, files[number]):
+            frame = read_picture(files[number])
+        yield frame
+
+
+@contextmanager
+def _names_frame(folder: Path, file: Path) -> Iterator[None]:
+    """The clip is what cannot be read; which of its frames, stands in the reason."""
+    try:
+        yield
+    except DecodeError as error:
+        raise DecodeError(folder, f"{file.name}: {error.reason}") from error
 
 
 def _shrink(frame: Tensor, *, short_side: int | None) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from understudy.data.media import TOO_MANY, DecodeError, MediaInfo, check_size, faults_of, open_file
@@ -65,6 +65,8 @@ def _open(path: Path) -> Iterator[Image.Image]:
                 image = Image.open(file, formats=formats)
             except Image.DecompressionBombError as error:
                 raise DecodeError(path, TOO_MANY) from error
+            except UnidentifiedImageError as error:  # which names an object, not the file
+                raise DecodeError(path, "no readable picture: of no known kind") from error
         with image:
             check_size(path, *image.size)
             yield image

@@ -28,7 +28,14 @@ from typing import TYPE_CHECKING, Any
 from understudy.data.manifest import Manifest
 from understudy.errors import UNWRITABLE, UserError, nearest
 from understudy.recipe import Recipe, dump_recipe, load_recipe
-from understudy.run.files import noting_files, read_json, remove_made, write_bytes, write_text
+from understudy.run.files import (
+    is_partial,
+    noting_files,
+    read_json,
+    remove_made,
+    write_bytes,
+    write_text,
+)
 from understudy.run.lock import LOCK_FILES, writing
 from understudy.run.weights import load_weights, run_of_weights
 from understudy.types import Recognizer
@@ -242,6 +249,14 @@ def create_run(path: Path, recipe: Recipe) -> Run:
     return Run(path)
 
 
+def _is_of_a_beginning(entry: Path) -> bool:
+    """Whether a run that was killed before its recipe was written has left this: nothing of
+    anybody's."""
+    if entry.name in _FOLDERS and entry.is_dir():
+        return not any(entry.iterdir())
+    return entry.name in LOCK_FILES or is_partial(entry)
+
+
 def _refuse_others(path: Path) -> None:
     """Raises UserError where anything is that a new run would write into, and for a name
     that cannot be written down."""
@@ -253,7 +268,7 @@ def _refuse_others(path: Path) -> None:
     with _unwritable(path):
         is_run = (path / "recipe.yaml").exists()
         entries = path.iterdir() if path.is_dir() else ()
-        others = sorted(entry.name for entry in entries if entry.name not in LOCK_FILES)
+        others = sorted(entry.name for entry in entries if not _is_of_a_beginning(entry))
     if is_run:
         raise UserError(
             f"There is a run in {path} already. Continue it with: understudy train --resume "

@@ -144,12 +144,17 @@ def _hold(file: BinaryIO) -> None:
             fcntl.flock(file, fcntl.LOCK_EX)
 
 
+def is_partial(path: Path) -> bool:
+    """Whether a file has the name of one that is being written, or was when somebody was killed."""
+    return path.match(_PARTIAL.format("[0-9a-f]" * 16))
+
+
 def _remove_leftovers(folder: Path) -> None:
     """Remove what processes that were killed have left in a folder: halves of files.
 
     Only those that are older than a moment: a file is not locked yet when it has just been made.
     """
-    for partial in folder.glob(_PARTIAL.format("*")):
+    for partial in filter(is_partial, folder.iterdir()):
         with contextlib.suppress(OSError):
             age_s = time.time() - partial.stat().st_mtime
             if age_s > _MOMENT_S and not is_held(partial):
