@@ -133,3 +133,19 @@ def test_a_file_that_takes_one_clip_is_called_clip_by_clip(copy: Path) -> None:
     assert [tensor.shape for tensor in after] == [tensor.shape for tensor in state]
     expected = one_by_one(frames, torch.tensor([1, 1, 1]))
     torch.testing.assert_close(output.logits, expected.logits, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["other", "<script>"])
+def test_a_file_that_takes_other_names_than_its_contract_says_is_the_files_fault(
+    artifact: Artifact, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "onnx"
+    shutil.copytree(artifact.path, folder)
+    contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))
+    contract["graphs"]["clip"]["inputs"][1]["name"] = name
+    (folder / "contract.json").write_text(json.dumps(contract), encoding="utf-8")
+    recognizer = load_artifact(folder, threads=1)
+    size = recognizer.input_size
+    clips = torch.zeros(1, recognizer.clip_frames, 3, size, size, dtype=torch.uint8)
+    with pytest.raises(UserError, match=r"ONNX Runtime cannot use .*clip\.onnx as its contract"):
+        recognizer(clips)

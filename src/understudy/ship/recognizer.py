@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -116,11 +118,12 @@ class ArtifactRecognizer:
             np.ascontiguousarray(tensor.numpy(force=True), dtype=spec.dtype)
             for tensor, spec in zip(inputs, specs, strict=True)
         ]
-        if self.contract["batch"] == "any" or batch == 1:
-            return [torch.as_tensor(array) for array in session(arrays)]
-        clips = zip(*(np.split(array, batch) for array in arrays), strict=True)
-        done = map(session, clips)
-        return [torch.as_tensor(np.concatenate(parts)) for parts in zip(*done, strict=True)]
+        with self._faults_of_file(graph):
+            if self.contract["batch"] == "any" or batch == 1:
+                return [torch.as_tensor(array) for array in session(arrays)]
+            clips = zip(*(np.split(array, batch) for array in arrays), strict=True)
+            done = map(session, clips)
+            return [torch.as_tensor(np.concatenate(parts)) for parts in zip(*done, strict=True)]
 
     def _session(self, graph: str) -> Session:
         """The file of a graph, loaded at its first use."""
@@ -128,8 +131,26 @@ class ArtifactRecognizer:
             if graph not in self._sessions:
                 entry, format_ = self.contract["graphs"][graph], FORMATS[self.contract["runtime"]]
                 file = self._path / entry["file"]
-                self._sessions[graph] = format_.open_session(file, entry, self.threads)
+                with self._faults_of_file(graph):
+                    self._sessions[graph] = format_.open_session(file, entry, self.threads)
             return self._sessions[graph]
+
+    @contextmanager
+    def _faults_of_file(self, graph: str) -> Iterator[None]:
+        """Whatever a runtime raises on a file that is not what its contract says is a UserError;
+        each has errors of its own."""
+        try:
+            yield
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:
+            file = self._path / self.contract["graphs"][graph]["file"]
+            title = FORMATS[self.contract["runtime"]].TITLE
+            reason = str(error).strip().partition("\n")[0][:300]
+            raise UserError(
+                f"{title} cannot use {file} as its contract says: {reason}. Copy the folder again, "
+                "or export the run again."
+            ) from error
 
 
 def sampling_of_contract(contract: dict[str, Any]) -> Sampling:
