@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from understudy.data.decode import stream_frames
 from understudy.data.media import DecodeError
 from understudy.errors import UserError
+from understudy.judge.predictions import counted
 from understudy.perform.camera import find_camera, list_cameras
 from understudy.perform.loading import load
 from understudy.perform.newest import LostError
@@ -163,7 +164,7 @@ def _show_end(stream: Stream, model: StreamModel, as_json: bool, show: Say, note
         return
     if summary.frames <= model.frames_before_labels:
         note(
-            f"The stream ended after {summary.frames} frames, and nothing was named: the model "
+            f"The stream ended after {counted(summary.frames, 'frame')}, and nothing was named: the model "
             f"says no label before it has seen {model.frames_before_labels + 1}."
         )
     if not as_json:
