@@ -164,8 +164,8 @@ def _show_end(stream: Stream, model: StreamModel, as_json: bool, show: Say, note
         return
     if summary.frames <= model.frames_before_labels:
         note(
-            f"The stream ended after {counted(summary.frames, 'frame')}, and nothing was named: the model "
-            f"says no label before it has seen {model.frames_before_labels + 1}."
+            f"The stream ended after {counted(summary.frames, 'frame')}, and nothing was named: "
+            f"the model says no label before it has seen {model.frames_before_labels + 1}."
         )
     if not as_json:
         show(explain(summary))
