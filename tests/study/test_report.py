@@ -21,6 +21,7 @@ from understudy.judge.metrics import compute_metrics
 from understudy.judge.predictions import read_predictions
 from understudy.run import Run, read_json, write_json
 from understudy.run.unfinished import unfinished_note
+from understudy.ship.reading import read_checked
 from understudy.study import sides
 from understudy.study.artifact_report import write_report_of
 from understudy.study.gallery import make_gallery
@@ -423,7 +424,7 @@ def test_exports_benchmarks_and_other_evaluations_are_shown(new_run: NewRun) -> 
 
 def test_latency_beside_an_export_stands_in_for_a_missing_benchmark(new_run: NewRun) -> None:
     run = new_run("ship")
-    rows = read_json(run.path / "bench.json")
+    rows = read_checked(run.path / "bench.json")
     (run.path / "bench.json").unlink()
     write_json(run.export_path("onnx") / "latency.json", {"date": "2026-01-02", "rows": rows[:2]})
     page = page_of(run)

@@ -3,10 +3,7 @@
 from understudy.core_count import cores
 from understudy.run.classifier import PICTURE_STEP_S, PICTURE_WINDOW_S, RunClassifier
 from understudy.run.directory import (
-    TRACKED,
     Run,
-    create_run,
-    new_run,
     open_run,
     read_manifest_file,
     write_manifest_file,
@@ -21,6 +18,7 @@ from understudy.run.files import (
     write_text,
 )
 from understudy.run.lock import writing
+from understudy.run.making import TRACKED, create_run, new_run
 from understudy.run.output import refuse_other_than_file, write_output
 from understudy.run.weights import contiguous_state, load_weights, save_weights
 

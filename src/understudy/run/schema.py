@@ -7,6 +7,7 @@ and be what it says, for all that come later count on it.
 from __future__ import annotations
 
 import json
+import reprlib
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
@@ -20,6 +21,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
 )
+from pydantic_core import ErrorDetails
 from typing_extensions import TypedDict
 
 from understudy.errors import UserError
@@ -112,7 +114,7 @@ def _how_many(content: Any) -> str:
     return _SEVERAL if isinstance(content, dict) and "teachers" in content else _ONE
 
 
-_ONE, _SEVERAL = "<one>", "<several>"
+_ONE, _SEVERAL = "(one)", "(several)"
 TeacherFile = Annotated[
     Annotated[TeacherFacts, Tag(_ONE)] | Annotated[TeachersFacts, Tag(_SEVERAL)],
     Discriminator(_how_many),
@@ -178,23 +180,6 @@ def _square(metrics: MetricsFile) -> MetricsFile:
     return metrics
 
 
-class TimedRow(Part):
-    subject: Text
-    kind: Text
-    what: Literal["clip", "frame"]
-    threads: Count
-    median_ms: NotNegative
-    p95_ms: NotNegative
-    per_s: NotNegative
-    ratio: NotNegative
-    ratio_low: NotNegative
-    ratio_high: NotNegative
-    parameters: Count
-    gmacs: NotNegative
-    file_bytes: Count | None
-    peak_rss_mb: NotNegative | None
-
-
 class ComparisonFile(Part):
     difference: Number
     low: Number
@@ -215,7 +200,6 @@ _FILES: dict[str, tuple[Any, str]] = {
         Annotated[MetricsFile, AfterValidator(_square)],
         "Make it anew with: understudy evaluate",
     ),
-    "bench.json": (list[TimedRow], "Delete it, or make it anew with: understudy bench"),
     "comparison.json": (ComparisonFile, "Delete it; the demo alone writes one."),
     "state.safetensors": (
         dict[str, Any],
@@ -239,26 +223,32 @@ def parse_json(text: str, path: Path, schema: Any = None) -> Any:
     try:
         return TypeAdapter(schema or expected).validate_python(content)
     except ValidationError as error:
-        raise UserError(f"{path} is damaged: {_explain(error)}. {remedy}") from None
+        raise UserError(f"{path} is damaged: {explain(error)}. {remedy}") from None
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"it holds {name}, which is no number")
 
 
-def _explain(error: ValidationError) -> str:
-    """The first fault, and how many more there are."""
-    first, *others = error.errors(include_url=False)
-    kinds = {"dict_type", "missing", "list_type", "model_type"}
-    where = ".".join(str(part) for part in first["loc"] if part not in (_ONE, _SEVERAL))
-    given = "" if first["type"] in kinds else f" (given: {_short(first['input'])})"
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "missing":
-        message = "is missing"
-    more = f", and {len(others)} more faults" if others else ""
-    return f"{f'{where}: ' if where else ''}{message}{given}{more}"
+def explain(error: ValidationError) -> str:
+    """The first faults of a file, each with its field, and how many more there are."""
+    faults = error.errors(include_url=False, include_context=False)
+    said = [_fault(fault) for fault in faults[:3]]
+    more = len(faults) - len(said)
+    return "; ".join(said) + (f"; and {more} more" if more else "")
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
+def _fault(fault: ErrorDetails) -> str:
+    # The name of a schema, of several that a file can follow, stands in brackets.
+    where = ".".join(str(part) for part in fault["loc"] if not str(part).startswith("("))
+    message, given = fault["msg"].removeprefix("Value error, "), fault["input"]
+    match fault["type"]:
+        case "missing":
+            return f"{where} is missing"
+        case "extra_forbidden":
+            return f"{where} is no field that this version knows"
+        case "json_invalid" | "value_error":
+            pass
+        case _ if not isinstance(given, (dict, list)):
+            message += f" (given: {reprlib.repr(given)})"
+    return f"{where}: {message}" if where else message

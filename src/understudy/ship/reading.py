@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from understudy.errors import UserError
 from understudy.run import read_json
+from understudy.run.schema import explain
 from understudy.ship.own_files import check_own
 from understudy.ship.schema import CONTRACT_FORMAT, CONTRACT_VERSION, Contract
 from understudy.ship.schema_measured import Bench, Int8, Latency, ParityFile
@@ -48,7 +48,7 @@ def read_checked(path: Path) -> Any:
             _check_version(path, _Header.model_validate_json(content))
         return adapter.dump_python(adapter.validate_json(content), exclude_unset=True)
     except ValidationError as error:
-        raise UserError(f"{path} is damaged: {_explain(error)}. {remedy}") from None
+        raise UserError(f"{path} is damaged: {explain(error)}. {remedy}") from None
 
 
 def read_known(path: Path) -> Any:
@@ -81,28 +81,3 @@ def _check_version(path: Path, header: _Header) -> None:
             f"{path} has contract version {version!r}; this package reads {CONTRACT_VERSION}. "
             f"{'Upgrade understudy, or export' if newer else 'Export'} the run again."
         )
-
-
-def _explain(error: ValidationError) -> str:
-    """The first problems, each with its field."""
-    problems = error.errors(include_url=False, include_context=False)
-    said = []
-    for problem in problems[:3]:
-        # The name of a schema, of several that a file can follow, stands in brackets.
-        way = [str(part) for part in problem["loc"] if not str(part).startswith("(")]
-        where, message = ".".join(way), problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "missing":
-            said.append(f"{where} is missing")
-        elif problem["type"] == "extra_forbidden":
-            said.append(f"{where} is no field that this version knows")
-        elif problem["type"] == "json_invalid":
-            said.append(message)
-        else:
-            given = (
-                ""
-                if problem["type"] == "value_error"
-                else f" (given: {reprlib.repr(problem['input'])})"
-            )
-            said.append(f"{where}: {message}{given}" if where else f"{message}{given}")
-    more = len(problems) - len(said)
-    return "; ".join(said) + (f"; and {more} more" if more else "")

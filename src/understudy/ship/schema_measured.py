@@ -87,9 +87,7 @@ def _kind(read: Any) -> str:
 
 ParityFile = Annotated[
     Annotated[Parity, Tag("(executed)")] | Annotated[Unmeasured, Tag("(converted)")],
-    Discriminator(
-        lambda read: "(executed)" if dict(read).get("passed") is not None else "(converted)"
-    ),
+    Discriminator(_kind),
 ]
 
 

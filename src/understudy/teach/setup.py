@@ -110,7 +110,7 @@ def prepare(
         teacher = _create_teacher(name, recipe, manifest, run, load, skipped, reporter)
         teachers[name] = load.targets(name, teacher, run, reporter.note)
     frozen = {name: targets.teacher for name, targets in teachers.items()}
-    if state is not None and state.progress.identity:
+    if state is not None:
         check_teachers(frozen, state.progress.identity)
     torch.manual_seed(recipe.train.seed)
     spaces = {name: targets.teacher.embedding_dim for name, targets in teachers.items()}

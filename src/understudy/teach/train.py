@@ -91,21 +91,11 @@ def resume(
             reporter.note("no epoch was finished: training begins again")
             return _begin(run, recipe, device, processes, reporter)
         state = read_state(run)
-        processes.first(lambda: _check_unchanged(run, recipe, state.progress, reporter))
+        processes.first(lambda: check_run(run, recipe, state.progress.identity, reporter.note))
         began = time.perf_counter()
         setup = prepare(recipe, run, device, processes, reporter, state)
         processes.first(lambda: note_preparation(run, time.perf_counter() - began))
         return _learn(run, setup, state.progress, reporter)
-
-
-def _check_unchanged(run: Run, recipe: Recipe, progress: Progress, reporter: Reporter) -> None:
-    if progress.identity:
-        check_run(run, recipe, progress.identity, reporter.note)
-    else:
-        reporter.note(
-            "this run was begun by an earlier version: nothing says whether recipe, model and "
-            "teachers are what they were"
-        )
 
 
 def _of_first(processes: Processes, reporter: Reporter | None) -> Reporter:

@@ -63,7 +63,14 @@ def identity_of(
 
 def check_run(run: Run, recipe: Recipe, identity: Identity, note: Callable[[str], None]) -> None:
     """Raises UserError where the state in resume/ is not that of this run, or where the run is not
-    what it was. note: is given a sentence about edits that change nothing of what is learned."""
+    what it was. identity: empty in a state of an earlier version. note: is given a sentence where
+    nothing can be said, and about edits that change nothing of what is learned."""
+    if not identity:
+        note(
+            "this run was begun by an earlier version: nothing says whether recipe, model and "
+            "teachers are what they were"
+        )
+        return
     if run.environment.get("run") != identity["run"]:
         raise UserError(
             f"resume/state.safetensors in {run.path} belongs to another run. Put its own back, or "
@@ -80,7 +87,7 @@ def check_run(run: Run, recipe: Recipe, identity: Identity, note: Callable[[str]
 
 def check_teachers(teachers: dict[str, FrozenTeacher], identity: Identity) -> None:
     """Raises UserError for a teacher that is not the one who taught so far."""
-    for name, known in identity["teachers"].items():
+    for name, known in identity.get("teachers", {}).items():
         now = _seen(teachers[name].facts)
         if now == known:
             continue
