@@ -207,7 +207,7 @@ def _video_stream(path: Path, container: InputContainer) -> VideoStream:
 def _decode(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     # FFmpeg forgets a size that is over `max_pixels`.
     sized = stream.codec_context.width and stream.codec_context.height
-    fault = "damaged video" if sized else f"its size cannot be read, or is {TOO_MANY}"
+    fault = "damaged video" if sized else f"its size cannot be read, or it has {TOO_MANY}"
     with faults_of(path, fault), suppress(av.error.EOFError):
         for frame in container.decode(stream):
             check_size(path, frame.width, frame.height)

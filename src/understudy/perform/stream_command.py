@@ -181,7 +181,7 @@ def explain(summary: Summary) -> str:
     lost += f", {summary.damaged} damaged" if summary.damaged else ""
     pace = summary.real_time_factor
     return (
-        f"{summary.frames} frames of {summary.seconds:.1f} s{lost}; a frame takes "
+        f"{counted(summary.frames, 'frame')} of {summary.seconds:.1f} s{lost}; a frame takes "
         f"{summary.latency_median_ms:.1f} ms (median; 95% within {summary.latency_p95_ms:.1f} ms)"
         + (f"; {pace:.1f} times real time" if pace is not None else "")
         + (

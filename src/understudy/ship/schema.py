@@ -8,10 +8,12 @@ file is measured before it is read. The bounds lie far beyond what any export wr
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -35,9 +37,15 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Frames = Annotated[int, Field(ge=1, le=10_000)]
 Pixels = Annotated[int, Field(ge=1, le=10_000)]
-FileName = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)
-]
+
+
+def _plain(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
+        raise ValueError(f"{name[:60]!r} is no plain name of a file in this folder")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_plain)]
 """A plain name: no separator, no drive, no `..`, nothing hidden."""
 
 
