@@ -17,7 +17,7 @@ from understudy.data.decode import DecodeError
 from understudy.errors import UserError
 from understudy.models import create_model
 from understudy.recipe import Train, dump_recipe
-from understudy.run import Run, directory, open_run
+from understudy.run import Run, making, open_run
 from understudy.task import SingleLabel
 from understudy.teach import keep
 from understudy.teach.optimizer import learning_rate
@@ -104,7 +104,7 @@ def test_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_ends(
 def test_run_stopped_in_its_first_epoch_begins_again(clips, teacher_run, tmp_path, monkeypatch):
     recipe = taught_recipe(clips, teacher_run, data=AUGMENTED, train={"epochs": 2})
     whole = train(recipe, tmp_path / "a" / "run")
-    monkeypatch.setattr(directory, "_discard", lambda *_: None)  # as when the process is killed
+    monkeypatch.setattr(making, "_discard", lambda *_: None)  # as when the process is killed
     with pytest.raises(KeyboardInterrupt):
         train(recipe, tmp_path / "b" / "run", reporter=Interrupt(10))
     assert not open_run(tmp_path / "b" / "run").history
@@ -116,7 +116,7 @@ def test_run_stopped_in_its_first_epoch_begins_again(clips, teacher_run, tmp_pat
 def test_a_run_stopped_in_its_first_epoch_keeps_its_clips_too(clips, tmp_path, monkeypatch):
     table = clips.parent / "first_epoch.csv"
     table.write_text(clips.read_text(encoding="utf-8"), encoding="utf-8")
-    monkeypatch.setattr(directory, "_discard", lambda *_: None)  # as when the process is killed
+    monkeypatch.setattr(making, "_discard", lambda *_: None)  # as when the process is killed
     with pytest.raises(KeyboardInterrupt):
         train(make_recipe(table), tmp_path / "run", reporter=Interrupt(10))
     before = open_run(tmp_path / "run").manifest.fingerprint()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from made_runs import made_metrics
 from understudy.errors import UserError
-from understudy.run import Run, read_json, write_json
+from understudy.run import Run, write_json
 from understudy.ship import Artifact
 from understudy.ship.bench import BenchRow, bench, bench_run, keep_rows
 from understudy.ship.bench.accuracy import Accuracy, accuracy_of_artifact, accuracy_of_run
@@ -27,6 +27,7 @@ from understudy.ship.bench.subjects import (
 )
 from understudy.ship.bench.table import bench_lines, write_bench_csv
 from understudy.ship.macs import count_macs
+from understudy.ship.reading import read_checked
 from understudy.types import Output, Recognizer, State, StreamingRecognizer
 
 
@@ -215,7 +216,7 @@ def test_only_a_runs_own_artifacts_get_its_ratios(
     assert artifact.latency == before
     assert not (run.path / "bench.json").exists()
     keep_rows(subjects[::-1], rows)
-    assert read_json(run.path / "bench.json") == [asdict(row) for row in rows]
+    assert read_checked(run.path / "bench.json") == [asdict(row) for row in rows]
     (run.path / "bench.json").unlink()
 
 
