@@ -61,6 +61,44 @@ def data_csv(
     _describe_manifest(manifest, out)
 
 
+@data_app.command("from")
+def data_from(
+    source: Annotated[str, typer.Argument(help="One of: understudy data sources.")],
+    place: Annotated[Path, typer.Argument(help="Its folder or file, as downloaded or exported.")],
+    out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
+    seed: Annotated[int, typer.Option(help="Seed of the split, where there is none.")] = 0,
+    allow_shared_groups: SharedGroups = False,
+) -> None:
+    """A manifest from a published data set, or from the export of an annotation tool."""
+    from understudy.data.manifest import complete_splits
+    from understudy.data.sources import write_manifest
+    from understudy.data.sources.known import read_source
+
+    manifest = read_source(source, place, {})
+    progress = say if len(manifest) >= LARGE else None
+    manifest = complete_splits(
+        manifest, allow_shared_groups=allow_shared_groups, seed=seed, progress=progress
+    )
+    write_manifest(manifest, out)
+    _describe_manifest(manifest, out)
+
+
+@data_app.command("sources")
+def data_sources() -> None:
+    """What `understudy data from` reads: where it comes from, its licence, what lies on disk."""
+    from understudy.data.sources.known import MODULES, about, options_of
+
+    for name in sorted(MODULES):
+        told = about(name)
+        print_(f"{name}: {told.title}")
+        print_(f"  from {told.place}; licence: {told.licence}")
+        for line in told.layout:
+            print_(f"  {line}")
+        if options_of(name):
+            options = ", ".join(f"--{one.replace('_', '-')}" for one in options_of(name))
+            print_(f"  options: {options}")
+
+
 @data_app.command("check")
 def data_check(
     manifest: Annotated[str, typer.Argument(help="A manifest or a folder.")],
@@ -111,6 +149,8 @@ def _describe_manifest(manifest: Any, out: Path | None) -> None:
         if absent:
             named = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" * (len(absent) > 10))
             print_(f"        {split} has no clip of: {named}")
+    for note in manifest.notes:
+        print_(f"  {note}")
     if manifest.ignored:
         first = manifest.ignored[0]
         print_(f"  {len(manifest.ignored)} files are no media and were left out, e.g. "

@@ -43,13 +43,15 @@ class Manifest:
 
     columns: the rows; their number is the `index` of a batch. root: folder that relative paths
     start from. extras: further columns of the table, kept as text. ignored: files that a source
-    saw and did not take, since they are no media.
+    saw and did not take, since they are no media. notes: what a source has to say of how it was
+    read, a sentence each: what is missing and how much, how a column was understood.
     """
 
     columns: Columns
     root: Path
     extras: Mapping[str, Sequence[str]] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     fingerprints: Text | None = None
     """Of the bytes of each clip, as `data.fingerprint` has them, once somebody has noted them;
     empty where nothing could be read."""
@@ -63,6 +65,7 @@ class Manifest:
         root: Path,
         extras: Mapping[str, Sequence[str]] | None = None,
         ignored: Sequence[str] = (),
+        notes: Sequence[str] = (),
     ) -> Manifest:
         """A manifest of these rows, unchecked. Where one label is a tuple, all of them become one.
 
@@ -70,7 +73,7 @@ class Manifest:
         """
         texts = {name: Text(values) for name, values in (extras or {}).items()}
         assert all(len(text) == len(records) for text in texts.values())
-        return cls(Columns.of_records(records), Path(root), texts, tuple(ignored))
+        return cls(Columns.of_records(records), Path(root), texts, tuple(ignored), tuple(notes))
 
     def with_splits(self, split: Any) -> Manifest:
         """The same rows in other splits. split: (N,) strings, or an Arrow array of them."""
