@@ -41,9 +41,8 @@ def read_source(name: str, place: Path, given: Mapping[str, Any]) -> Manifest:
     wrong with what lies there.
     """
     if name not in MODULES:
-        raise UserError(
-            f"No source {name!r}; there are {', '.join(sorted(MODULES))}.{nearest(name, list(MODULES))}"
-        )
+        known = sorted(MODULES)
+        raise UserError(f"No source {name!r}; there are {', '.join(known)}.{nearest(name, known)}")
     taken = options_of(name)
     for option, value in given.items():
         if value is not None and option not in taken:
