@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -42,11 +43,16 @@ __all__ = [
     "MediaInfo",
     "natural_key",
     "probe",
+    "read_each",
     "read_frames",
     "read_timeline",
     "read_views",
+    "shrink",
     "stream_frames",
+    "timeline_of",
 ]
+
+Finished = TypeVar("Finished")
 
 FOLDER_FPS = 25.0
 """A folder of frames does not say how fast it was filmed; this is assumed."""
@@ -82,7 +88,13 @@ def read_timeline(
     frames, and an end past the last frame is the last frame's end. Raises DecodeError if the clip
     cannot be read or has ended before `start_s`.
     """
-    info = probe(path)
+    return timeline_of(path, probe(path), start_s, end_s)
+
+
+def timeline_of(
+    path: str | Path, info: MediaInfo, start_s: float | None = None, end_s: float | None = None
+) -> Timeline:
+    """As `read_timeline`, of a clip that was probed already."""
     first, last = 0.0, info.duration_s
     if info.kind != "picture":
         if start_s is not None:
@@ -109,14 +121,15 @@ def read_frames(
 
 
 def read_views(
-    path: str | Path, wanted: Sequence[tuple[Sequence[float], int | None]]
+    path: str | Path,
+    wanted: Sequence[tuple[Sequence[float], int | None]],
+    first: Callable[[Tensor], Tensor] | None = None,
 ) -> list[Tensor]:
     """Several selections of frames in one pass: each is (times_s, short_side) of `read_frames`.
 
     Every frame is decoded once and made small from its full size, so that a selection has the same
-    pixels whatever is read beside it.
+    pixels whatever is read beside it. first: done to each decoded frame before that.
     """
-    path = Path(path)
     for times_s, _ in wanted:
         if not times_s or any(a >= b for a, b in pairwise(times_s)):
             raise ValueError(f"times_s={times_s}: one time at least is needed, and they must rise.")
@@ -124,21 +137,34 @@ def read_views(
     sides = {short_side for _, short_side in wanted}
 
     def finish(frame: Tensor) -> dict[int | None, Tensor]:
-        return {side: _shrink(frame, short_side=side) for side in sides}
+        frame = frame if first is None else first(frame)
+        return {side: shrink(frame, side) for side in sides}
 
-    if is_folder(path):
-        shrunk = list(map(finish, _read_folder(path, union)))
-    elif _is_picture(path):
-        if len(union) > 1:
-            raise DecodeError(path, f"a picture has one frame, not {len(union)}")
-        shrunk = [finish(read_picture(path))]
-    else:
-        shrunk = read_video(path, union, finish)
+    shrunk = read_each(path, union, finish)
     sizes = {tuple(frame.shape[1:]) for one in shrunk for frame in [next(iter(one.values()))]}
     if len(sizes) > 1:
-        raise DecodeError(path, f"its frames differ in size: {sorted(sizes)}")
+        raise DecodeError(Path(path), f"its frames differ in size: {sorted(sizes)}")
     at = dict(zip(union, shrunk, strict=True))
     return [torch.stack([at[time_s][side] for time_s in times_s]) for times_s, side in wanted]
+
+
+def read_each(
+    path: str | Path,
+    times_s: Sequence[float],
+    finish: Callable[[Tensor], Finished],
+    again: Callable[[], None] = lambda: None,
+) -> list[Finished]:
+    """What `finish` makes of the frame (3, H, W) at each time, called in their order as they are
+    decoded, so that no two need be held at once; else as `read_frames`. again: called where the
+    first time comes once more, since a jump in the file has failed."""
+    path = Path(path)
+    if is_folder(path):
+        return list(map(finish, _read_folder(path, times_s)))
+    if _is_picture(path):
+        if len(times_s) > 1:
+            raise DecodeError(path, f"a picture has one frame, not {len(times_s)}")
+        return [finish(read_picture(path))]
+    return read_video(path, times_s, finish, again=again)
 
 
 def stream_frames(path: str | Path, step_s: float | None) -> Iterator[tuple[float, Tensor]]:
@@ -202,7 +228,8 @@ def _names_frame(folder: Path, file: Path) -> Iterator[None]:
         raise DecodeError(folder, f"{file.name}: {error.reason}") from error
 
 
-def _shrink(frame: Tensor, *, short_side: int | None) -> Tensor:
+def shrink(frame: Tensor, short_side: int | None) -> Tensor:
+    """A frame (3, H, W) whose shorter side is longer than that is made that small."""
     if short_side is None or min(frame.shape[-2:]) <= short_side:
         return frame
     return resize_short_side(frame, short_side)
