@@ -8,7 +8,7 @@ DEMO_READY := $(VENV)/.ready-demo
 DEV_READY := $(VENV)/.ready-dev
 # Two processes of one thread each keep two cores busier than one process of two threads.
 WORKERS ?= 2
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup
 
 .PHONY: help setup setup-dev test test-avx2 slow sweep chaos fuzz mutation real gpu lint demo clean
 
@@ -65,7 +65,7 @@ mutation: setup-dev
 	$(BIN)/python benchmarks/mutation.py --workers $(WORKERS)
 
 real: setup-dev
-	$(BIN)/pytest -m real --timeout 900
+	$(PYTEST) -m real --timeout 900
 
 # One process: tests that share a device would time and fill it together.
 gpu: setup-dev

@@ -9,6 +9,27 @@ import torch
 torch.set_num_threads(1)
 
 
+ONE_WORKER = {
+    "job": "main job",
+    "workshop": "main job",
+    "artifact": "artifact",
+    "float_draft": "draft",
+    "small_run": "draft",
+    "theatre": "docs",
+}
+"""Fixtures that take half a minute to build -> what the tests that share one run beside."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one dear fixture go to one worker, so that it is built once."""
+    for item in items:
+        for name in getattr(item, "fixturenames", ()):
+            if name in ONE_WORKER:
+                item.add_marker(pytest.mark.xdist_group(ONE_WORKER[name]))
+                break
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device, and torch finds none here")
