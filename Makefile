@@ -8,7 +8,7 @@ DEMO_READY := $(VENV)/.ready-demo
 DEV_READY := $(VENV)/.ready-dev
 # Two processes of one thread each keep two cores busier than one process of two threads.
 WORKERS ?= 2
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS)
 
 .PHONY: help setup setup-dev test test-avx2 slow sweep chaos fuzz mutation real gpu lint demo clean
 
