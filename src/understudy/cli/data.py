@@ -66,6 +66,18 @@ def data_from(
     source: Annotated[str, typer.Argument(help="One of: understudy data sources.")],
     place: Annotated[Path, typer.Argument(help="Its folder or file, as downloaded or exported.")],
     out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
+    limit_classes: Annotated[
+        int | None, typer.Option(help="The first so many classes, in the data set's own order.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="A CSV of label and class: what to learn, and its name.")
+    ] = None,
+    split_number: Annotated[
+        int | None, typer.Option(help="Which of several official splits.")
+    ] = None,
+    splits: Annotated[
+        str | None, typer.Option(help="official, or groups: whole groups are dealt out anew.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split, where there is none.")] = 0,
     allow_shared_groups: SharedGroups = False,
 ) -> None:
@@ -74,7 +86,13 @@ def data_from(
     from understudy.data.sources import write_manifest
     from understudy.data.sources.known import read_source
 
-    manifest = read_source(source, place, {})
+    given = {
+        "limit_classes": limit_classes,
+        "mapping": mapping,
+        "split_number": split_number,
+        "splits": splits,
+    }
+    manifest = read_source(source, place, given)
     progress = say if len(manifest) >= LARGE else None
     manifest = complete_splits(
         manifest, allow_shared_groups=allow_shared_groups, seed=seed, progress=progress
