@@ -66,6 +66,15 @@ def data_from(
     source: Annotated[str, typer.Argument(help="One of: understudy data sources.")],
     place: Annotated[Path, typer.Argument(help="Its folder or file, as downloaded or exported.")],
     out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
+    media: Annotated[
+        Path | None, typer.Option(help="Folder of the media, if not beside the annotations.")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second by which the tool counted.")
+    ] = None,
+    annotator: Annotated[str | None, typer.Option(help="Whose annotations are taken.")] = None,
+    field: Annotated[str | None, typer.Option(help="Which of several kinds of labels.")] = None,
+    camera: Annotated[str | None, typer.Option(help="Which of several media of one item.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split, where there is none.")] = 0,
     allow_shared_groups: SharedGroups = False,
 ) -> None:
@@ -74,7 +83,14 @@ def data_from(
     from understudy.data.sources import write_manifest
     from understudy.data.sources.known import read_source
 
-    manifest = read_source(source, place, {})
+    given = {
+        "media": media,
+        "fps": fps,
+        "annotator": annotator,
+        "field": field,
+        "camera": camera,
+    }
+    manifest = read_source(source, place, given)
     progress = say if len(manifest) >= LARGE else None
     manifest = complete_splits(
         manifest, allow_shared_groups=allow_shared_groups, seed=seed, progress=progress

@@ -20,7 +20,10 @@ from understudy.data.manifest import Manifest
 from understudy.data.sources.about import About
 from understudy.errors import UserError, nearest
 
-MODULES: dict[str, str] = {}
+MODULES: dict[str, str] = {
+    "create-ml": "annotations.create_ml",
+    "label-studio": "annotations.label_studio",
+}
 """Name on the command line -> module in `published/` or `annotations/`."""
 
 
