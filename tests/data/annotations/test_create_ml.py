@@ -57,6 +57,14 @@ def test_without_times_a_label_holds_for_the_whole_video(written, data_from):
     )  # fmt: skip
 
 
+def test_gaps_between_segments_are_added_when_asked_for(written, data_from):
+    found = data_from("create-ml", written("a.csv", as_csv(SEGMENTS)), "--background")
+    # Segments last 2 and 3 s, 2.5 in the middle: gaps of 0.5 s stay out, 2 s are one window.
+    assert found.rows[:3] == [
+        ("0.mp4", "background", 6, 8), ("0.mp4", "lunge", 3, 6), ("0.mp4", "squat", 0.5, 2.5),
+    ]  # fmt: skip
+
+
 def test_columns_that_are_not_used_are_named(written, data_from):
     rows = [(*row, "gym") for row in SEGMENTS]
     found = data_from("create-ml", written("a.csv", as_csv(rows, "video,label,start,end,place")))
