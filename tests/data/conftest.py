@@ -66,6 +66,12 @@ def film(tmp_path: Path) -> Callable[..., Path]:
     return lambda name, *args, **options: write_film(tmp_path / name, *args, **options)
 
 
+@pytest.fixture(scope="session")
+def film_to() -> Callable[..., Path]:
+    """`write_film` itself, for what several tests share."""
+    return write_film
+
+
 @pytest.fixture
 def numbers() -> Callable[[Tensor], list[int]]:
     return frame_numbers

@@ -23,6 +23,8 @@ from understudy.errors import UserError, nearest
 MODULES: dict[str, str] = {
     "ucf101": "published.ucf101",
     "wlasl": "published.wlasl",
+    "create-ml": "annotations.create_ml",
+    "label-studio": "annotations.label_studio",
 }
 """Name on the command line -> module in `published/` or `annotations/`."""
 
