@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -49,19 +48,6 @@ def feature_loss(
     return squares.mean() if kind == "mse" else squares.sum(-1).mean()
 
 
-def response_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T^2 * KL(softmax(teacher / T) || softmax(student / T)) of logits (B, K), batch mean.
-
-    Hinton et al. 2015, section 2: T^2 keeps the gradient's size independent of T.
-    """
-    return temperature**2 * F.kl_div(
-        F.log_softmax(student / temperature, dim=-1),
-        F.log_softmax(teacher / temperature, dim=-1),
-        reduction="batchmean",
-        log_target=True,
-    )
-
-
 def teaching_loss(
     student: Output,
     target: Tensor,
@@ -86,14 +72,8 @@ def teaching_loss(
             total = total + weights.alpha * feature
             cosines[f"cosine{suffix}"] = F.cosine_similarity(own.detach(), output.embedding).mean()
         if weights.beta:
-            parts[f"response{suffix}"] = response = response_loss(
+            parts[f"response{suffix}"] = response = task.response(
                 student.logits, output.logits, weights.temperature
             )
             total = total + weights.beta * response
     return Losses(total, parts, cosines)
-
-
-def balanced_class_weights(counts: list[int]) -> Tensor:
-    """Weights (K,) inversely proportional to the clips of a class, 1 on average over the clips."""
-    number = torch.tensor(counts, dtype=torch.float32)
-    return number.sum() / (len(counts) * number.clamp(min=1))

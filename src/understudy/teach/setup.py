@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -20,11 +21,11 @@ from understudy.models import create_model
 from understudy.models.frames import FramesRecognizer
 from understudy.recipe import Recipe
 from understudy.run import Run
+from understudy.task import task_of
 from understudy.teach.device import Device
 from understudy.teach.fake_quantised import require_torchao
 from understudy.teach.features import precompute
 from understudy.teach.learner import Learner
-from understudy.teach.losses import balanced_class_weights
 from understudy.teach.optimizer import create_optimizer
 from understudy.teach.probe import fit_probe
 from understudy.teach.processes import Processes
@@ -272,7 +273,14 @@ def _has_fixed_features(student: Recognizer, recipe: Recipe) -> bool:
 def _class_weights(recipe: Recipe, manifest: Manifest, device: torch.device) -> Tensor | None:
     if recipe.train.imbalance != "class_weights":
         return None
-    return balanced_class_weights(list(manifest.counts()["train"].values())).to(device)
+    counts = list(manifest.counts()["train"].values())
+    task = task_of(manifest.is_multi_label)
+    return task.class_weights(counts, _labelled(manifest)).to(device)
+
+
+def _labelled(manifest: Manifest) -> int:
+    """How many clips of training have a label."""
+    return int(np.count_nonzero(manifest.columns.label.numbers[manifest.rows("train")]))
 
 
 def _check_classes_in(manifest: Manifest, split: str) -> None:
