@@ -226,6 +226,11 @@ def task_of(is_multi_label: bool) -> Task:
     return MULTI_LABEL if is_multi_label else SINGLE_LABEL
 
 
+def task_that_gave(figures: Mapping[str, Any]) -> Task:
+    """The task whose metric is among figures of `history.json` or `metrics.json`."""
+    return MULTI_LABEL if MULTI_LABEL.metric in figures else SINGLE_LABEL
+
+
 def task_named(name: str) -> Task:
     """The task that a run or an artifact names. Raises UserError for one of a later version."""
     if name not in TASKS:
