@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from understudy.data.loader import make_loader
 from understudy.data.manifest import Manifest
-from understudy.data.reader import FeatureReader, Reader, draws_pixels
+from understudy.data.reader import FeatureReader, FileReader, Reader, draws_pixels
 from understudy.errors import UserError
 from understudy.models import create_model
 from understudy.models.frames import FramesRecognizer
@@ -176,8 +176,11 @@ class _LoaderMaker:
     ) -> None:
         self.recipe, self.manifest = recipe, manifest
         self.device, self.processes = device, processes
+        self.reader = FileReader(manifest, recipe.data)  # one, that all loaders keep frames in
 
-    def __call__(self, split: str, *, augment: bool = False, **options: Any) -> DataLoader[Batch]:
+    def __call__(
+        self, split: str, *, augment: bool = False, reader: Reader | None = None, **options: Any
+    ) -> DataLoader[Batch]:
         """augment: also in an order of its own for each epoch; else every clip once, in order."""
         train = self.recipe.train
         drawn: dict[str, Any] = {}
@@ -193,6 +196,7 @@ class _LoaderMaker:
             self.manifest.rows(split),
             batch_size=train.batch_size if split == "train" else self.recipe.eval.batch_size,
             share=self.processes.share,
+            reader=reader or self.reader,
             pin_memory=self.device.torch.type == "cuda",
             **drawn,
             **options,
