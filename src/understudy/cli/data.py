@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from understudy.cli.checking import data_check
 from understudy.cli.say import print_, say
 
 data_app = typer.Typer(help="Make and check manifests: tables of clips.", no_args_is_help=True)
@@ -45,7 +46,7 @@ def data_folder(
     progress = say if len(manifest) >= LARGE else None
     manifest = complete_splits(manifest, seed=seed, progress=progress)
     write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
+    describe_manifest(manifest, out)
 
 
 @data_app.command("csv")
@@ -67,7 +68,7 @@ def data_csv(
         progress=_progress(table),
     )
     write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
+    describe_manifest(manifest, out)
 
 
 @data_app.command("from")
@@ -126,7 +127,7 @@ def data_from(
         manifest, allow_shared_groups=allow_shared_groups, seed=seed, progress=progress
     )
     write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
+    describe_manifest(manifest, out)
 
 
 @data_app.command("sources")
@@ -145,20 +146,7 @@ def data_sources() -> None:
             print_(f"  options: {options}")
 
 
-@data_app.command("check")
-def data_check(
-    manifest: Annotated[str, typer.Argument(help="A manifest or a folder.")],
-    allow_shared_groups: SharedGroups = False,
-) -> None:
-    """Read a manifest, refuse what would mislead, and count what is there."""
-    from understudy.data.manifest import check_manifest
-    from understudy.data.sources import read_manifest
-
-    table = read_manifest(
-        manifest, allow_shared_groups=allow_shared_groups, progress=_progress(Path(manifest))
-    )
-    check_manifest(table, allow_shared_groups, files=True)
-    _describe_manifest(table, None)
+data_app.command("check")(data_check)
 
 
 @data_app.command("stage")
@@ -173,7 +161,7 @@ def data_stage(
     from understudy.data.stage import film_stage
 
     film_stage(out, clips=clips, seed=seed, size=size)
-    _describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
+    describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
 
 
 def _progress(table: Path) -> Callable[[str], None] | None:
@@ -182,7 +170,7 @@ def _progress(table: Path) -> Callable[[str], None] | None:
     return say if about_rows(table) >= LARGE else None
 
 
-def _describe_manifest(manifest: Any, out: Path | None) -> None:
+def describe_manifest(manifest: Any, out: Path | None) -> None:
     if out is not None:
         print_(str(out))
     print_(f"{len(manifest)} clips, {len(manifest.classes)} classes")
