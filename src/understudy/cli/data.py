@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from understudy.cli.checking import data_check
+from understudy.cli.packing import data_pack
 from understudy.cli.say import print_, say
 
 data_app = typer.Typer(help="Make and check manifests: tables of clips.", no_args_is_help=True)
@@ -17,6 +19,10 @@ LARGE = 100_000
 
 SharedGroups = Annotated[
     bool, typer.Option("--allow-shared-groups", help="Accept groups that stand in two splits.")
+]
+
+Background = Annotated[
+    bool, typer.Option("--background", help="Add rows of class background between segments.")
 ]
 
 
@@ -41,7 +47,7 @@ def data_folder(
     progress = say if len(manifest) >= LARGE else None
     manifest = complete_splits(manifest, seed=seed, progress=progress)
     write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
+    describe_manifest(manifest, out)
 
 
 @data_app.command("csv")
@@ -50,15 +56,20 @@ def data_csv(
     out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
     seed: Annotated[int, typer.Option(help="Seed of the split, where none is given.")] = 0,
     allow_shared_groups: SharedGroups = False,
+    background: Background = False,
 ) -> None:
     """A manifest from a table, with splits by group where it names none."""
     from understudy.data.sources import read_manifest, write_manifest
 
     manifest = read_manifest(
-        table, seed=seed, allow_shared_groups=allow_shared_groups, progress=_progress(table)
+        table,
+        seed=seed,
+        allow_shared_groups=allow_shared_groups,
+        background=background,
+        progress=_progress(table),
     )
     write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
+    describe_manifest(manifest, out)
 
 
 @data_app.command("from")
@@ -66,21 +77,58 @@ def data_from(
     source: Annotated[str, typer.Argument(help="One of: understudy data sources.")],
     place: Annotated[Path, typer.Argument(help="Its folder or file, as downloaded or exported.")],
     out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
+    limit_classes: Annotated[
+        int | None, typer.Option(help="The first so many classes, in the data set's own order.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="A CSV of label and class: what to learn, and its name.")
+    ] = None,
+    split_number: Annotated[
+        int | None, typer.Option(help="Which of several official splits.")
+    ] = None,
+    splits: Annotated[
+        str | None, typer.Option(help="official, or groups: whole groups are dealt out anew.")
+    ] = None,
+    media: Annotated[
+        Path | None, typer.Option(help="Folder of the media, if not beside the annotations.")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second by which the tool counted.")
+    ] = None,
+    annotator: Annotated[str | None, typer.Option(help="Whose annotations are taken.")] = None,
+    field: Annotated[str | None, typer.Option(help="Which of several kinds of labels.")] = None,
+    camera: Annotated[str | None, typer.Option(help="Which of several media of one item.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split, where there is none.")] = 0,
     allow_shared_groups: SharedGroups = False,
+    background: Background = False,
 ) -> None:
     """A manifest from a published data set, or from the export of an annotation tool."""
     from understudy.data.manifest import complete_splits
     from understudy.data.sources import write_manifest
     from understudy.data.sources.known import read_source
 
-    manifest = read_source(source, place, {})
+    given = {
+        "limit_classes": limit_classes,
+        "mapping": mapping,
+        "split_number": split_number,
+        "splits": splits,
+        "media": media,
+        "fps": fps,
+        "annotator": annotator,
+        "field": field,
+        "camera": camera,
+    }
+    manifest = read_source(source, place, given)
+    if background:
+        from understudy.data.background import with_background
+
+        manifest = with_background(manifest)
     progress = say if len(manifest) >= LARGE else None
     manifest = complete_splits(
         manifest, allow_shared_groups=allow_shared_groups, seed=seed, progress=progress
     )
     write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
+    describe_manifest(manifest, out)
 
 
 @data_app.command("sources")
@@ -99,63 +147,8 @@ def data_sources() -> None:
             print_(f"  options: {options}")
 
 
-@data_app.command("pack")
-def data_pack(
-    manifest: Annotated[str, typer.Argument(help="A manifest or a folder.")],
-    out: Annotated[Path, typer.Argument(help="A new folder, or a pack to go on with.")],
-    size: Annotated[
-        int, typer.Option(min=8, max=8192, help="Pixels of the shorter side; none is enlarged.")
-    ] = 256,
-    format_: Annotated[
-        Literal["raw", "jpeg"], typer.Option("--format", help="jpeg takes a tenth of the disk.")
-    ] = "raw",
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG.")] = 90,
-    frames: Annotated[
-        int | None,
-        typer.Option(min=1, help="Only the frames that a sampling of so many takes; else all."),
-    ] = None,
-    sampling: Annotated[
-        Literal["uniform", "first", "centre"], typer.Option(help="Which, with --frames.")
-    ] = "uniform",
-) -> None:
-    """Decode and resize once: clips that training reads without decoding (data.pack)."""
-    from understudy.data.pack.making import gigabytes, make_pack
-    from understudy.data.pack.shards import Settings
-    from understudy.judge.subject import read_other
-    from understudy.progress import Heartbeat
-
-    table = read_other(Path(manifest))  # splits and labels are nothing to a pack
-    settings = Settings(
-        short_side=size,
-        jpeg_quality=quality if format_ == "jpeg" else None,
-        frames=frames,
-        sampling=sampling if frames is not None else None,
-    )
-    with Heartbeat(say) as progress:
-        made = make_pack(table, out, settings, track=progress.track, note=progress)
-    print_(str(out))
-    print_(f"{made.clips} of {len(table)} clips, {gigabytes(made.size_bytes)}; "
-           f"{made.new_files} files packed now")  # fmt: skip
-    for fault in made.faults[:20]:
-        print_(f"  not packed: {fault.name}: {fault.reason}")
-    if len(made.faults) > 20:
-        print_(f"  and {len(made.faults) - 20} more: {out / 'failures.json'}")
-
-
-@data_app.command("check")
-def data_check(
-    manifest: Annotated[str, typer.Argument(help="A manifest or a folder.")],
-    allow_shared_groups: SharedGroups = False,
-) -> None:
-    """Read a manifest, refuse what would mislead, and count what is there."""
-    from understudy.data.manifest import check_manifest
-    from understudy.data.sources import read_manifest
-
-    table = read_manifest(
-        manifest, allow_shared_groups=allow_shared_groups, progress=_progress(Path(manifest))
-    )
-    check_manifest(table, allow_shared_groups, files=True)
-    _describe_manifest(table, None)
+data_app.command("check")(data_check)
+data_app.command("pack")(data_pack)
 
 
 @data_app.command("stage")
@@ -170,7 +163,7 @@ def data_stage(
     from understudy.data.stage import film_stage
 
     film_stage(out, clips=clips, seed=seed, size=size)
-    _describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
+    describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
 
 
 def _progress(table: Path) -> Callable[[str], None] | None:
@@ -179,7 +172,7 @@ def _progress(table: Path) -> Callable[[str], None] | None:
     return say if about_rows(table) >= LARGE else None
 
 
-def _describe_manifest(manifest: Any, out: Path | None) -> None:
+def describe_manifest(manifest: Any, out: Path | None) -> None:
     if out is not None:
         print_(str(out))
     print_(f"{len(manifest)} clips, {len(manifest.classes)} classes")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from understudy.data.decode import DecodeError, probe, read_each, shrink, timeline_of
+from understudy.data.decode import DecodeError, part_of, probe, read_each, shrink
 from understudy.data.jpeg import to_jpeg
 from understudy.data.media import MediaInfo
 from understudy.data.pack.shards import (
@@ -202,7 +202,7 @@ def _timelines(file: PackedFile, info: MediaInfo) -> tuple[dict[Span, Timeline],
     found, faults = {}, []
     for span in file.spans:
         try:
-            found[span] = timeline_of(file.path, info, *span)
+            found[span] = part_of(Path(file.path), info, *span)
         except DecodeError as error:
             faults.append(Fault(file.name, span, error.reason))
     return found, faults
