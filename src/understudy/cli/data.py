@@ -76,12 +76,26 @@ def data_from(
     source: Annotated[str, typer.Argument(help="One of: understudy data sources.")],
     place: Annotated[Path, typer.Argument(help="Its folder or file, as downloaded or exported.")],
     out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
+    annotations: Annotated[
+        str | None, typer.Option(help="Which annotations, where a data set has several.")
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(help="Frames a second of frame folders, or in which was counted."),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="What of it is learned: verb, noun or action.")
+    ] = None,
     limit_classes: Annotated[
         int | None, typer.Option(help="The first so many classes, in the data set's own order.")
     ] = None,
     mapping: Annotated[
         Path | None, typer.Option(help="A CSV of label and class: what to learn, and its name.")
     ] = None,
+    media: Annotated[
+        Path | None, typer.Option(help="Folder of the media, if not beside the annotations.")
+    ] = None,
+    rows: Annotated[str | None, typer.Option(help="What a clip is: segments or videos.")] = None,
     split_number: Annotated[
         int | None, typer.Option(help="Which of several official splits.")
     ] = None,
@@ -107,8 +121,13 @@ def data_from(
     from understudy.data.sources.known import read_source
 
     given = {
+        "annotations": annotations,
+        "fps": fps,
+        "labels": labels,
         "limit_classes": limit_classes,
         "mapping": mapping,
+        "media": media,
+        "rows": rows,
         "split_number": split_number,
         "splits": splits,
         "media": media,
