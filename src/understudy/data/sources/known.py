@@ -22,7 +22,10 @@ from understudy.errors import UserError, nearest
 
 MODULES: dict[str, str] = {
     "create-ml": "annotations.create_ml",
+    "cvat": "annotations.cvat",
+    "fiftyone": "annotations.fiftyone",
     "label-studio": "annotations.label_studio",
+    "via": "annotations.via",
 }
 """Name on the command line -> module in `published/` or `annotations/`."""
 
