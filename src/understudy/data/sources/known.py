@@ -25,6 +25,8 @@ MODULES: dict[str, str] = {
     "cvat": "annotations.cvat",
     "fiftyone": "annotations.fiftyone",
     "label-studio": "annotations.label_studio",
+    "lerobot": "annotations.lerobot",
+    "mmaction2": "annotations.mmaction2",
     "via": "annotations.via",
 }
 """Name on the command line -> module in `published/` or `annotations/`."""

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from understudy.data.decode import probe
 from understudy.data.manifest import Manifest
 from understudy.data.media import DecodeError
 from understudy.data.sources.annotations.media_folder import MediaFolder, parts_of
@@ -68,6 +67,8 @@ def to_manifest(
     notes: what the reader of the tool left out. source: the annotation file, for messages.
     Raises UserError for media none of which are found, and for times that cannot be.
     """
+    from understudy.data.decode import probe  # what is told of a source needs no PyTorch
+
     told = list(notes)
     if not segments:
         raise UserError(f"{source} holds no label of any media. {' '.join(told)}".strip())
