@@ -110,6 +110,9 @@ def data_from(
     ] = None,
     annotator: Annotated[str | None, typer.Option(help="Whose annotations are taken.")] = None,
     field: Annotated[str | None, typer.Option(help="Which of several kinds of labels.")] = None,
+    label_map: Annotated[
+        Path | None, typer.Option(help="A text of class names, one a line, from number 0.")
+    ] = None,
     camera: Annotated[str | None, typer.Option(help="Which of several media of one item.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split, where there is none.")] = 0,
     allow_shared_groups: SharedGroups = False,
@@ -135,6 +138,7 @@ def data_from(
         "annotator": annotator,
         "field": field,
         "camera": camera,
+        "label_map": label_map,
     }
     manifest = read_source(source, place, given)
     if background:
