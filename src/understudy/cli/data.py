@@ -19,6 +19,8 @@ SharedGroups = Annotated[
     bool, typer.Option("--allow-shared-groups", help="Accept groups that stand in two splits.")
 ]
 
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there.")]
+
 
 @data_app.command("folder")
 def data_folder(
@@ -31,12 +33,14 @@ def data_folder(
         str | None, typer.Option(help="A regular expression; its first group names the group.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    overwrite: Overwrite = False,
 ) -> None:
     """A manifest from a tree of pictures, videos or frame folders."""
     from understudy.data.manifest import complete_splits
     from understudy.data.sources import write_manifest
     from understudy.data.sources.folder import from_folder
 
+    _check_out(out, folder, overwrite)
     manifest = from_folder(folder, group_by=group_by, neighbours=neighbours)
     progress = say if len(manifest) >= LARGE else None
     manifest = complete_splits(manifest, seed=seed, progress=progress)
@@ -50,12 +54,22 @@ def data_csv(
     out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
     seed: Annotated[int, typer.Option(help="Seed of the split, where none is given.")] = 0,
     allow_shared_groups: SharedGroups = False,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="What a column is: start_ms=begin, group=who; group= for none."),
+    ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """A manifest from a table, with splits by group where it names none."""
     from understudy.data.sources import read_manifest, write_manifest
 
+    _check_out(out, table, overwrite)
     manifest = read_manifest(
-        table, seed=seed, allow_shared_groups=allow_shared_groups, progress=_progress(table)
+        table,
+        seed=seed,
+        allow_shared_groups=allow_shared_groups,
+        columns=_columns(column or []),
+        progress=_progress(table),
     )
     write_manifest(manifest, out)
     _describe_manifest(manifest, out)
@@ -68,12 +82,14 @@ def data_from(
     out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
     seed: Annotated[int, typer.Option(help="Seed of the split, where there is none.")] = 0,
     allow_shared_groups: SharedGroups = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """A manifest from a published data set, or from the export of an annotation tool."""
     from understudy.data.manifest import complete_splits
     from understudy.data.sources import write_manifest
     from understudy.data.sources.known import read_source
 
+    _check_out(out, place, overwrite)
     manifest = read_source(source, place, {})
     progress = say if len(manifest) >= LARGE else None
     manifest = complete_splits(
@@ -128,6 +144,31 @@ def data_stage(
 
     film_stage(out, clips=clips, seed=seed, size=size)
     _describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
+
+
+def _check_out(out: Path, source: Path, overwrite: bool) -> None:
+    """Refuse to write over what is read, and over any other table unasked. Raises UserError."""
+    from understudy.errors import UserError
+
+    if out.exists() and source.exists() and out.samefile(source):
+        raise UserError(f"{out} is what is read. Give the manifest another name.")
+    if not overwrite and out.is_file():
+        raise UserError(f"{out} is there already. Give another name, or --overwrite to replace it.")
+
+
+def _columns(given: list[str]) -> dict[str, str]:
+    """What each column is, from MEANING=NAME. Raises UserError."""
+    from understudy.errors import UserError
+
+    pairs = [one.partition("=") for one in given]
+    for meaning, equals, _ in pairs:
+        if not equals:
+            raise UserError(f"--column {meaning}: give MEANING=NAME, for example start_ms=begin.")
+    meanings = [meaning.strip() for meaning, *_ in pairs]
+    twice = next((one for one in meanings if meanings.count(one) > 1), None)
+    if twice is not None:
+        raise UserError(f"--column says twice what {twice} is. Give one.")
+    return {meaning: name.strip() for meaning, (*_, name) in zip(meanings, pairs, strict=True)}
 
 
 def _progress(table: Path) -> Callable[[str], None] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from understudy.data.manifest import Manifest, complete_splits
@@ -20,12 +20,14 @@ def read_manifest(
     *,
     allow_shared_groups: bool = False,
     seed: int = 0,
+    columns: Mapping[str, str] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Manifest:
     """Read a table (CSV or Parquet) or a folder with one sub-folder per class, and check it.
 
     Splits are completed as `complete_splits` says. A row without a group is a group of its own.
-    progress: is told what begins and of how many rows: reading, checking, splitting.
+    columns: which column of a table is what, see `from_table`. progress: is told what begins and of
+    how many rows: reading, checking, splitting.
 
     Raises UserError for anything that is wrong with the table.
     """
@@ -34,13 +36,17 @@ def read_manifest(
         raise UserError(f"There is no manifest {path}: neither a table nor a folder.")
     kind = kind_of(path)
     if kind == "a folder":
+        if columns:
+            raise UserError(f"{path} is a folder; columns are those of a table.")
         manifest = from_folder(path)
     elif kind != "file":
-        raise UserError(f"{path} is {kind}; a manifest is a .csv or .parquet file, or a folder.")
+        raise UserError(
+            f"{path} is {kind}; a manifest is a .csv, .tsv or .parquet file, or a folder."
+        )
     else:
         if progress is not None:
             progress(f"reading about {about_rows(path):,} rows of {path}")
-        manifest = from_table(path)
+        manifest = from_table(path, columns)
     try:
         return complete_splits(
             manifest, allow_shared_groups=allow_shared_groups, seed=seed, progress=progress
