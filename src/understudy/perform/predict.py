@@ -24,6 +24,7 @@ from understudy.data.sampling import Timeline, sample_times
 from understudy.data.sources.folder import DEEPEST, identity_of, is_frame_folder
 from understudy.data.transforms import prepare
 from understudy.errors import UserError
+from understudy.perform.holding import NO_LABEL, thresholds_for
 from understudy.perform.windows import Segment, merge_windows, segment_of, window_bounds
 from understudy.run import PICTURE_WINDOW_S
 from understudy.types import Classifier, Sampling
@@ -59,6 +60,7 @@ def predict(
     """
     waiting: list[tuple[_File, Tensor]] = []
     read: list[_File] = []
+    thresholds = thresholds_for(classifier)
     look = classifier.sampling
     for file in _files(paths, takes_clips=look.clip_seconds > 0):
         try:
@@ -66,27 +68,32 @@ def predict(
                 waiting.append((file, clip))
                 if len(waiting) == batch_size:
                     _recognise(classifier, waiting)
-                    yield from (_result(done, classifier.classes) for done in read)
+                    yield from (_result(done, classifier.classes, thresholds) for done in read)
                     read.clear()
         except DecodeError as error:
             file.error = error.reason
         read.append(file)
     if waiting:
         _recognise(classifier, waiting)
-    yield from (_result(done, classifier.classes) for done in read)
+    yield from (_result(done, classifier.classes, thresholds) for done in read)
 
 
 def lines(prediction: FilePrediction) -> list[str]:
-    """A result as plain text, a line for each segment: `0.0-1.4 s  pick_up  0.93`."""
+    """A result as plain text, a line for each segment: `0.0-1.4 s  pick_up  0.93`; of several
+    labels each with its probability, the highest first."""
     if prediction.error is not None:
         return [f"not read: {prediction.error}"]
     return [
-        f"{segment.label}  {segment.probability:.2f}"
+        _said(segment.labels)
         if segment.start_s is None
-        else f"{segment.start_s:.1f}-{segment.end_s:.1f} s  {segment.label}  "
-        f"{segment.probability:.2f}"
+        else f"{segment.start_s:.1f}-{segment.end_s:.1f} s  {_said(segment.labels)}"
         for segment in prediction.segments
     ]
+
+
+def _said(labels: dict[str, float]) -> str:
+    ordered = sorted(labels.items(), key=lambda one: -one[1])
+    return ", ".join(f"{label}  {probability:.2f}" for label, probability in ordered) or NO_LABEL
 
 
 @dataclass(slots=True)
@@ -222,11 +229,12 @@ def _recognise(classifier: Classifier, waiting: list[tuple[_File, Tensor]]) -> N
     waiting.clear()
 
 
-def _result(file: _File, classes: tuple[str, ...]) -> FilePrediction:
+def _result(file: _File, classes: tuple[str, ...], thresholds: np.ndarray | None) -> FilePrediction:
     if file.error is not None:
         return FilePrediction(str(file.path), "unreadable", error=file.error)
     if file.kind == "picture":
-        segments: tuple[Segment, ...] = (segment_of(file.scores[0], classes, None, None),)
+        segment = segment_of(file.scores[0], classes, None, None, thresholds)
+        segments: tuple[Segment, ...] = (segment,)
     else:
-        segments = merge_windows(np.stack(file.scores), file.duration_s, classes)
+        segments = merge_windows(np.stack(file.scores), file.duration_s, classes, thresholds)
     return FilePrediction(str(file.path), file.kind, segments, warnings=file.warnings)

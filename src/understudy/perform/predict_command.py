@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from understudy.errors import UserError
+from understudy.perform.holding import thresholds_for
 from understudy.perform.predict import lines, predict
 from understudy.types import Classifier
 
@@ -27,6 +28,7 @@ def predict_files(
     note: takes a sentence that is no result, as a warning is.
     Raises UserError naming all that could not be read, once the others are shown.
     """
+    thresholds_for(classifier, note)
     failed: list[str] = []
     for prediction in predict(classifier, files):
         if prediction.error is not None:

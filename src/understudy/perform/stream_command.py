@@ -15,6 +15,7 @@ from understudy.data.media import DecodeError
 from understudy.errors import UserError
 from understudy.judge.predictions import counted
 from understudy.perform.camera import find_camera, list_cameras
+from understudy.perform.holding import NO_LABEL, thresholds_for
 from understudy.perform.loading import load
 from understudy.perform.newest import LostError
 from understudy.perform.pace import Slow
@@ -81,7 +82,12 @@ def recognise_stream(
             f'The model has a class called "{name}", a word that streams keep for themselves: here '
             f'that class is "class {name}".'
         )
-    threshold = options.unknown if options.unknown is not None else _threshold(classifier, note)
+    threshold = 0.0
+    if classifier.task.several:
+        _refuse_unknown(options)
+        thresholds_for(classifier, note)
+    else:
+        threshold = options.unknown if options.unknown is not None else _threshold(classifier, note)
     source: Source
     if camera is not None:
         patience_s = RECONNECT_S if options.reconnect_s is None else options.reconnect_s
@@ -118,6 +124,15 @@ def _check(options: Options, file: Path | None) -> None:
     _check_seconds("--reconnect", options.reconnect_s)
 
 
+def _refuse_unknown(options: Options) -> None:
+    if options.unknown is not None:
+        raise UserError(
+            "--unknown is for models that name one label. This one says every label from a "
+            "threshold of its own on, and none where none holds; the thresholds stand in "
+            "thresholds.json of its run."
+        )
+
+
 def _threshold(classifier: Classifier, note: Say) -> float:
     """The probability below which the label is unknown: as it was set, or set now for a run."""
     if classifier.unknown_below is not None:
@@ -140,7 +155,8 @@ def _show_event(event: Any, stream: Stream, as_json: bool, show: Say) -> None:
         timed = {"latency_median_ms": latency_ms} if isinstance(event, Change) else {}
         show(_json(event, timed))
     elif isinstance(event, Change):
-        show(f"{event.time_s:7.1f} s  {event.label}  {event.probability:.2f}  {latency_ms:.1f} ms")
+        label = event.label or NO_LABEL
+        show(f"{event.time_s:7.1f} s  {label}  {event.probability:.2f}  {latency_ms:.1f} ms")
 
 
 def too_slow(slow: Slow, dropped: int) -> str:
