@@ -42,7 +42,7 @@ def doubtful(
     if len(np.unique(labels[kept])) < 2:
         return []
     classes, own = np.unique(labels[kept], return_inverse=True)
-    probabilities = out_of_fold(vectors[kept], own, [groups[n] for n in kept], seed)
+    probabilities = out_of_fold(vectors[kept], own, [groups[n] for n in kept.tolist()], seed)
     usual = np.array([probabilities[own == k, k].mean() for k in range(len(classes))])
     sure = np.where(probabilities >= usual, probabilities, -1.0)
     said = sure.argmax(1)

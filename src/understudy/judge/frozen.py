@@ -84,7 +84,7 @@ def embed(
     frozen: Frozen, manifest: Manifest, rows: Sequence[int], track: Track = untold
 ) -> Embeddings:
     """Vectors of these clips, from four frames each; those that cannot be read are `skipped`."""
-    data = Data(manifest="", size=SIZE, frames=FRAMES, memory_mb=0)
+    data = Data(manifest="-", size=SIZE, frames=FRAMES, memory_mb=0)
     loader = make_loader(manifest, data, rows, batch_size=_BATCH)
     read: list[int] = []
     vectors, skipped = [torch.zeros(0)], []
