@@ -20,6 +20,10 @@ SharedGroups = Annotated[
     bool, typer.Option("--allow-shared-groups", help="Accept groups that stand in two splits.")
 ]
 
+Background = Annotated[
+    bool, typer.Option("--background", help="Add rows of class background between segments.")
+]
+
 
 @data_app.command("folder")
 def data_folder(
@@ -51,12 +55,17 @@ def data_csv(
     out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
     seed: Annotated[int, typer.Option(help="Seed of the split, where none is given.")] = 0,
     allow_shared_groups: SharedGroups = False,
+    background: Background = False,
 ) -> None:
     """A manifest from a table, with splits by group where it names none."""
     from understudy.data.sources import read_manifest, write_manifest
 
     manifest = read_manifest(
-        table, seed=seed, allow_shared_groups=allow_shared_groups, progress=_progress(table)
+        table,
+        seed=seed,
+        allow_shared_groups=allow_shared_groups,
+        background=background,
+        progress=_progress(table),
     )
     write_manifest(manifest, out)
     describe_manifest(manifest, out)
@@ -67,15 +76,52 @@ def data_from(
     source: Annotated[str, typer.Argument(help="One of: understudy data sources.")],
     place: Annotated[Path, typer.Argument(help="Its folder or file, as downloaded or exported.")],
     out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
+    limit_classes: Annotated[
+        int | None, typer.Option(help="The first so many classes, in the data set's own order.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="A CSV of label and class: what to learn, and its name.")
+    ] = None,
+    split_number: Annotated[
+        int | None, typer.Option(help="Which of several official splits.")
+    ] = None,
+    splits: Annotated[
+        str | None, typer.Option(help="official, or groups: whole groups are dealt out anew.")
+    ] = None,
+    media: Annotated[
+        Path | None, typer.Option(help="Folder of the media, if not beside the annotations.")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second by which the tool counted.")
+    ] = None,
+    annotator: Annotated[str | None, typer.Option(help="Whose annotations are taken.")] = None,
+    field: Annotated[str | None, typer.Option(help="Which of several kinds of labels.")] = None,
+    camera: Annotated[str | None, typer.Option(help="Which of several media of one item.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split, where there is none.")] = 0,
     allow_shared_groups: SharedGroups = False,
+    background: Background = False,
 ) -> None:
     """A manifest from a published data set, or from the export of an annotation tool."""
     from understudy.data.manifest import complete_splits
     from understudy.data.sources import write_manifest
     from understudy.data.sources.known import read_source
 
-    manifest = read_source(source, place, {})
+    given = {
+        "limit_classes": limit_classes,
+        "mapping": mapping,
+        "split_number": split_number,
+        "splits": splits,
+        "media": media,
+        "fps": fps,
+        "annotator": annotator,
+        "field": field,
+        "camera": camera,
+    }
+    manifest = read_source(source, place, given)
+    if background:
+        from understudy.data.background import with_background
+
+        manifest = with_background(manifest)
     progress = say if len(manifest) >= LARGE else None
     manifest = complete_splits(
         manifest, allow_shared_groups=allow_shared_groups, seed=seed, progress=progress

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from understudy.data.media import (
+    FOLDER_FPS,
     MEDIA_SUFFIXES,
     PICTURE_SUFFIXES,
     VIDEO_SUFFIXES,
@@ -49,9 +50,6 @@ __all__ = [
     "read_views",
     "stream_frames",
 ]
-
-FOLDER_FPS = 25.0
-"""A folder of frames does not say how fast it was filmed; this is assumed."""
 
 
 def probe(path: str | Path) -> MediaInfo:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from understudy.data.background import with_background
 from understudy.data.manifest import Manifest, complete_splits
 from understudy.data.media import kind_of
 from understudy.data.sources.folder import from_folder
@@ -19,18 +20,22 @@ def read_manifest(
     path: str | Path,
     *,
     allow_shared_groups: bool = False,
+    background: bool = False,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Manifest:
     """Read a table (CSV or Parquet) or a folder with one sub-folder per class, and check it.
 
     Splits are completed as `complete_splits` says. A row without a group is a group of its own.
+    background: add rows for what lies between the segments of a video, as `with_background` says.
     progress: is told what begins and of how many rows: reading, checking, splitting.
 
     Raises UserError for anything that is wrong with the table.
     """
     manifest = read_unchecked(path, progress)
     try:
+        if background:
+            manifest = with_background(manifest)
         return complete_splits(
             manifest, allow_shared_groups=allow_shared_groups, seed=seed, progress=progress
         )
