@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from fractions import Fraction
 from itertools import dropwhile
 from pathlib import Path
 from typing import cast
@@ -21,8 +22,9 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from understudy.data.extent import period_of
 from understudy.data.media import TOO_MANY, DecodeError, check_size, faults_of
+from understudy.data.packets import Shown, Stamp, period_of, shown, stamp_of
+from understudy.data.pixels import shown_size
 
 
 class Frames:
@@ -33,6 +35,7 @@ class Frames:
         self._period = period_of(stream)
         self._numbered = container.format.name == "avi"
         self._late: int | None = None  # chunks by which frames of an AVI come late
+        self._fed: list[Stamp] = []
         self._begin()
 
     def __iter__(self) -> Iterator[VideoFrame]:
@@ -44,7 +47,8 @@ class Frames:
         time, last = frame.pts, self._last
         if time is None:
             time = (self._stream.start_time or 0) if last is None else last + self._period
-        time += self._shift
+        elif self._shift:
+            time += self._shift
         if last is not None and time <= last:
             if self._anew:
                 self._shift += last + self._period - time
@@ -64,10 +68,24 @@ class Frames:
         # What is shown before the key frame but decoded after it leans on frames not decoded.
         self._frames = dropwhile(lambda frame: not frame.key_frame, self._frames)
 
+    def shown(self) -> tuple[Shown, Fraction]:
+        """When all frames of the file are shown, of which one was taken; the last time in seconds
+        of any of its streams. Reads the other packets, and decodes none of them."""
+        assert self._last is not None, "a frame was taken"
+        last_s = Fraction(0)
+        with faults_of(self._path, "damaged video"), suppress(av.error.EOFError):
+            for packet in self._container.demux():
+                if packet.pts is not None and packet.time_base is not None:
+                    last_s = max(last_s, packet.pts * packet.time_base)
+                if packet.stream_index == self._stream.index and packet.size:
+                    self._fed.append(stamp_of(packet))
+        late = (self._late or 0) if self._numbered else None
+        return shown(self._fed, self._last, self._period, late), last_s
+
     def _begin(self) -> None:
         self._last: int | None = None
         self._shift, self._anew = 0, False
-        self._frames = self._decoded()
+        self._frames: Iterator[VideoFrame] = self._decoded()
 
     def _decoded(self) -> Iterator[VideoFrame]:
         codec = self._stream.codec_context
@@ -85,6 +103,8 @@ class Frames:
                         codec.flush_buffers()
                         self._anew = True
                     last_dts = dts
+                if self._last is None and packet.size:
+                    self._fed.append(stamp_of(packet))
                 for frame in self._checked(cast("Packet[VideoStream]", packet).decode()):
                     if self._numbered:
                         self._number(frame, dts, fed)
@@ -93,7 +113,7 @@ class Frames:
 
     def _checked(self, frames: list[VideoFrame]) -> list[VideoFrame]:
         for frame in frames:
-            check_size(self._path, frame.width, frame.height)
+            check_size(self._path, *shown_size(frame, self._stream.sample_aspect_ratio))
         return frames
 
     def _number(self, frame: VideoFrame, chunk: int | None, fed: int) -> None:

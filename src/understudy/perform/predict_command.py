@@ -11,7 +11,8 @@ from understudy.errors import UserError
 from understudy.perform.predict import lines, predict
 from understudy.types import Classifier
 
-_READABLE = "Give videos, pictures or folders of them; what is damaged must be copied or made anew."
+_READABLE = "Give videos, pictures or folders of them."
+_DAMAGED = "What is damaged or breaks off must be copied or made anew."
 
 
 def predict_files(
@@ -28,9 +29,11 @@ def predict_files(
     Raises UserError naming all that could not be read, once the others are shown.
     """
     failed: list[str] = []
+    remedy = _READABLE
     for prediction in predict(classifier, files):
         if prediction.error is not None:
             failed.append(f"  {prediction.path}: {prediction.error}")
+            remedy = f"{_READABLE} {_DAMAGED}" if prediction.damaged else remedy
         for warning in prediction.warnings:
             note(f"WARNING: {prediction.path}: {warning}.")
         if as_json:
@@ -40,4 +43,4 @@ def predict_files(
                 show(f"{prediction.path}  {line}")
     if failed:
         named = "\n".join(failed)
-        raise UserError(f"{len(failed)} could not be read:\n{named}\n{_READABLE}")
+        raise UserError(f"{len(failed)} could not be read:\n{named}\n{remedy}")
