@@ -18,7 +18,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from understudy.data.frames import Frames
+from understudy.data.frames import RAW, Frames
 from understudy.data.media import DecodeError
 from understudy.data.packets import MIN_FPS, Shown, time_base
 
@@ -83,13 +83,22 @@ def extent(
     end = times[-1] * base + 1 / rate
     if header_end and header_end > end and index:
         pauses += _pauses([times[-1], round(header_end / base)], base, round(1 / rate / base))
-    end = max(end, header_end) if header_end else _claimed_end(container, last_s, start, end, rate)
+    if header_end and (index or header_end - end > 1):
+        end = max(end, header_end)
+    elif not header_end:
+        end = _claimed_end(container, last_s, start, end, rate)
     if end - start > LONG_S and container.size < (end - start) * FEWEST_BYTES:
         raise DecodeError(
             path, f"its times cannot be right: {float(end - start):.3g} s in {container.size} bytes"
         )
     in_s = tuple((begin * base, until * base) for begin, until in pauses)
-    return Extent(start, end, rate, in_s, tuple(_notes(shown, in_s, start, base)))
+    notes = [*_notes(shown, in_s, start, base)]
+    if container.format.name in RAW:
+        notes.append(
+            "it is a raw stream, which tells no times: its frames are taken to come at "
+            f"{float(rate):.4g} a second"
+        )
+    return Extent(start, end, rate, in_s, tuple(notes))
 
 
 def _pauses(times: list[int], base: Fraction, usual: int | None = None) -> list[tuple[int, int]]:

@@ -36,16 +36,19 @@ def stamp_of(packet: Packet) -> Stamp:
     return Stamp(pts, packet.dts, packet.is_keyframe)
 
 
-def shown(stamps: list[Stamp], first: int, period: int, late: int | None) -> Shown:
-    """The times of all frames, as `Frames` gives them.
+def shown_late(stamps: list[Stamp], first: int, step: int, late: int) -> Shown:
+    """The times of all frames where packets tell when they are decoded, and frames come so many
+    packets late, each a `step`."""
+    told = [stamp.dts - late * step for stamp in stamps if stamp.dts is not None]
+    times = [time for time in told if time >= first] or [first]
+    return Shown(times + [times[-1] + (number + 1) * step for number in range(late)])
 
-    first: when the first that could be decoded is shown. late: by how many chunks the frames of an
-    AVI are late; None for all else.
+
+def shown(stamps: list[Stamp], first: int, period: int) -> Shown:
+    """The times of all frames where packets tell them.
+
+    first: when the first that could be decoded is shown. period: how long a frame is, roughly.
     """
-    if late is not None:
-        chunks = [stamp.dts - late for stamp in stamps if stamp.dts is not None]
-        times = [chunk for chunk in chunks if chunk >= first] or [first]
-        return Shown(times + [times[-1] + 1 + number for number in range(late)])
     begun, *joined = _parts(stamps)
     told = sorted({stamp.pts for stamp in begun if stamp.pts is not None})
     if not told:

@@ -27,7 +27,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from understudy.data.extent import ESTIMATED, extent
+from understudy.data.extent import ESTIMATED, INDEXED, extent
 from understudy.data.frames import Frames
 from understudy.data.media import (
     MAX_PIXELS,
@@ -47,6 +47,9 @@ WORTH_A_SEEK = 8
 """A seek pays off when it skips this many frames at least."""
 SHOWN_BEFORE = 3
 """Frames decoded after a key frame and shown before it. More are rare, and only cost time."""
+WITH_INDEX = INDEXED | {"matroska,webm"}
+"""Formats with places of key frames. In the others FFmpeg searches, and times what it lands in
+wrongly."""
 MANY_LATE = frozenset({"h264", "hevc"})
 """Codecs that may reorder more from some frame on: their AVI is counted from its start."""
 FORMATS = (
@@ -224,8 +227,11 @@ def _video_stream(path: Path, container: InputContainer) -> VideoStream:
 
 def _key_frames(container: InputContainer, stream: VideoStream) -> list[tuple[int, int]]:
     """Key frames as (presentation time, index time), rising; empty where there is no index."""
+    kind = container.format.name
+    if kind not in WITH_INDEX or (kind == "avi" and stream.codec_context.name in MANY_LATE):
+        return []
     times = sorted(entry.timestamp for entry in stream.index_entries if entry.is_keyframe)
-    if not times or (container.format.name == "avi" and stream.codec_context.name in MANY_LATE):
+    if not times:
         return []
     # An index counts in decoding time, which runs ahead of presentation by a constant, and by a
     # frame more for each one that is decoded after a key frame and shown before it.
