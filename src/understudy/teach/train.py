@@ -28,6 +28,7 @@ import torch
 
 from understudy.data.fingerprint import fingerprints
 from understudy.data.loader import EpochBatches
+from understudy.data.pack.reading import with_pack
 from understudy.data.sources import read_manifest
 from understudy.errors import UserError
 from understudy.recipe import Recipe, Train
@@ -114,14 +115,22 @@ def _refuse_without_state(run: Run) -> None:
 
 
 def _anchored(recipe: Recipe) -> Recipe:
-    """The recipe with absolute paths, so that its run can be resumed from any folder."""
+    """The recipe with absolute paths, so that its run can be resumed from any folder, and with what
+    its pack says of pixels, so that it is evaluated alike without the pack."""
 
     def absolute(path: str | None) -> str | None:
         # Unlike Path.exists, False for names that no file can have.
         return str(Path(path).resolve()) if path is not None and os.path.exists(path) else path
 
     changes: dict[str, Any] = {
-        "data": recipe.data.model_copy(update={"manifest": absolute(recipe.data.manifest)})
+        "data": with_pack(
+            recipe.data.model_copy(
+                update={
+                    "manifest": absolute(recipe.data.manifest),
+                    "pack": absolute(recipe.data.pack),
+                }
+            )
+        )
     }
     moved = {
         name: one.model_copy(
