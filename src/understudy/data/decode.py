@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torchvision.transforms.v2.functional import center_crop
 
 from understudy.data.media import (
     FOLDER_FPS,
@@ -31,7 +32,7 @@ from understudy.data.media import (
     is_folder,
     open_file,
 )
-from understudy.data.pictures import is_picture, probe_picture, read_picture
+from understudy.data.pictures import is_picture, probe_picture, read_picture, row_of_jpegs
 from understudy.data.sampling import Timeline
 from understudy.data.transforms import resize_short_side
 from understudy.data.video import probe_video, read_video, stream_video
@@ -85,13 +86,15 @@ def read_timeline(
 
     start_s and end_s count from the first frame, as a player shows them; they are widened to whole
     frames, and an end past the last frame is the last frame's end. Raises DecodeError if the clip
-    cannot be read or has ended before `start_s`.
+    cannot be read, has ended before `start_s`, or pauses all the time.
     """
-    return part_of(Path(path), probe(path), start_s, end_s)
+    return part_of(path, probe(path), start_s, end_s)
 
 
-def part_of(path: Path, info: MediaInfo, start_s: float | None, end_s: float | None) -> Timeline:
-    """As `read_timeline`, of a file that was probed before."""
+def part_of(
+    path: str | Path, info: MediaInfo, start_s: float | None = None, end_s: float | None = None
+) -> Timeline:
+    """As `read_timeline`, of a clip that was probed already."""
     first, last = 0.0, info.duration_s
     if info.kind != "picture":
         if start_s is not None:
@@ -100,9 +103,19 @@ def part_of(path: Path, info: MediaInfo, start_s: float | None, end_s: float | N
             last = min(last, math.ceil(end_s * info.fps - 1e-6) / info.fps)
         if first >= last:
             raise DecodeError(
-                path, f"nothing is left between {start_s} s and {end_s} s of its {last:.2f} s"
+                Path(path), f"nothing is left between {start_s} s and {end_s} s of its {last:.2f} s"
             )
-    return Timeline(info.start_s + first, info.start_s + last, info.fps)
+    timeline = timeline_of(info).part(info.start_s + first, info.start_s + last)
+    if info.kind != "picture" and timeline.running_s * info.fps < 0.5:
+        raise DecodeError(Path(path), f"no frames come between {start_s} s and {end_s} s")
+    return timeline
+
+
+def timeline_of(info: MediaInfo) -> Timeline:
+    """The timeline of a whole clip."""
+    start_s = info.start_s
+    pauses = tuple((start_s + begin_s, start_s + end_s) for begin_s, end_s in info.pauses_s)
+    return Timeline(start_s, start_s + info.duration_s, info.fps, pauses)
 
 
 def read_frames(
@@ -138,11 +151,10 @@ def read_views(
         return {side: shrink(frame, side) for side in sides}
 
     shrunk = read_each(path, union, finish)
-    sizes = {tuple(frame.shape[1:]) for one in shrunk for frame in [next(iter(one.values()))]}
-    if len(sizes) > 1:
-        raise DecodeError(Path(path), f"its frames differ in size: {sorted(sizes)}")
     at = dict(zip(union, shrunk, strict=True))
-    return [torch.stack([at[time_s][side] for time_s in times_s]) for times_s, side in wanted]
+    return [
+        _stack(Path(path), [at[time_s][side] for time_s in times_s]) for times_s, side in wanted
+    ]
 
 
 def read_each(
@@ -203,8 +215,8 @@ def _is_picture(path: Path) -> bool:
     with open_file(path) as file, faults_of(path, "it cannot be opened"):
         head = file.read(32)
     if not head:
-        raise DecodeError(path, "the file is empty")
-    return is_picture(head)
+        raise DecodeError(path, "the file is empty", damaged=True)
+    return is_picture(head) and not row_of_jpegs(path)
 
 
 def _frame_files(folder: Path) -> list[Path]:
@@ -235,7 +247,24 @@ def _names_frame(folder: Path, file: Path) -> Iterator[None]:
     try:
         yield
     except DecodeError as error:
-        raise DecodeError(folder, f"{file.name}: {error.reason}") from error
+        raise DecodeError(folder, f"{file.name}: {error.reason}", error.damaged) from error
+
+
+def _stack(path: Path, frames: list[Tensor]) -> Tensor:
+    """Frames (3, H, W) as a clip (T, 3, H, W).
+
+    A video may turn from landscape to portrait as a phone is turned, or change its resolution: of
+    its frames the middle is taken that all of them have. Pictures in a folder that differ are no
+    clip.
+    """
+    sizes = {tuple(frame.shape[1:]) for frame in frames}
+    if len(sizes) > 1:
+        if is_folder(path):
+            raise DecodeError(path, f"its frames differ in size: {sorted(sizes)}")
+        frames = [shrink(frame, min(min(size) for size in sizes)) for frame in frames]
+        height, width = (min(frame.shape[axis] for frame in frames) for axis in (1, 2))
+        frames = [center_crop(frame, [height, width]) for frame in frames]
+    return torch.stack(frames)
 
 
 def shrink(frame: Tensor, short_side: int | None) -> Tensor:

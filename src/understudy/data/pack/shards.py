@@ -53,6 +53,12 @@ class PackedRow(Section):
     start_s: float | None
     end_s: float | None
     timeline: tuple[float, float, float]
+    pauses: tuple[tuple[float, float], ...] = ()
+
+    @classmethod
+    def of(cls, span: tuple[float | None, float | None], timeline: Timeline) -> PackedRow:
+        ends = (timeline.start_s, timeline.end_s, timeline.fps)
+        return cls(start_s=span[0], end_s=span[1], timeline=ends, pauses=timeline.pauses)
 
 
 class Piece(Section):
@@ -222,7 +228,7 @@ def _as_arrays(piece: Piece) -> Frames:
     return Frames(
         piece.fingerprint,
         piece.path,
-        tuple((row.start_s, row.end_s, Timeline(*row.timeline)) for row in piece.rows),
+        tuple((row.start_s, row.end_s, Timeline(*row.timeline, row.pauses)) for row in piece.rows),
         piece.height,
         piece.width,
         np.array(piece.times_s),

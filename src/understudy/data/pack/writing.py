@@ -181,12 +181,7 @@ class _Sink:
         piece = Piece(
             fingerprint=self._file.fingerprint,
             path=self._file.name,
-            rows=tuple(
-                PackedRow(
-                    start_s=span[0], end_s=span[1], timeline=(one.start_s, one.end_s, one.fps)
-                )
-                for span, one in self._timelines.items()
-            ),
+            rows=tuple(PackedRow.of(*one) for one in self._timelines.items()),
             height=self._last.shape[1],
             width=self._last.shape[2],
             times_s=tuple(self._times[self._done - len(self._numbers) : self._done]),
@@ -202,7 +197,7 @@ def _timelines(file: PackedFile, info: MediaInfo) -> tuple[dict[Span, Timeline],
     found, faults = {}, []
     for span in file.spans:
         try:
-            found[span] = part_of(Path(file.path), info, *span)
+            found[span] = part_of(file.path, info, *span)
         except DecodeError as error:
             faults.append(Fault(file.name, span, error.reason))
     return found, faults
