@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -29,7 +31,7 @@ import torch
 from torch import Tensor
 
 from dated import dated_path, write_rows
-from understudy.data.decode import read_frames, read_timeline
+from understudy.data.decode import opened, read_timeline, read_views
 from understudy.data.fingerprint import fingerprint
 from understudy.data.manifest import Manifest
 from understudy.data.pack import making
@@ -60,6 +62,8 @@ Reader = Callable[[Path, list[float]], Tensor]
 
 def main() -> None:
     options = parse_arguments()
+    if "FFMPEG_OF_PYAV" not in os.environ:
+        raise SystemExit(again_with_ffmpeg())
     torch.set_num_threads(1)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -89,6 +93,18 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for the CSV")
     return parser.parse_args()
+
+
+def again_with_ffmpeg() -> int:
+    """This script once more, where torchcodec finds the FFmpeg that PyAV brings along, by the names
+    that it looks for. It brings none itself, and is not there where the system has none."""
+    with tempfile.TemporaryDirectory() as folder:
+        for library in Path(av.__file__).parents[1].glob("av.libs/lib*.so.*"):
+            name, number = library.name.split("-")[0], library.name.split(".so.")[1].split(".")[0]
+            (Path(folder) / f"{name}.so.{number}").symlink_to(library)
+        environment = os.environ | {"FFMPEG_OF_PYAV": "1", "LD_LIBRARY_PATH": folder}
+        command = [sys.executable, *sys.argv]
+        return subprocess.run(command, env=environment, check=False).returncode
 
 
 def film(folder: Path, codec: str, options: argparse.Namespace) -> Path | None:
@@ -142,10 +158,10 @@ def pack(path: Path, folder: Path, side: int, quality: int | None) -> Reader:
 
 
 def ours(path: Path, times_s: list[float], side: int) -> Tensor:
-    """All that the loader does: the header, the times, the frames."""
-    timeline = read_timeline(path)
-    del timeline
-    return read_frames(path, times_s, short_side=side)
+    """All that the loader does: the header, the timeline, the frames."""
+    with opened(path) as clip:
+        read_timeline(clip)
+        return read_views(clip, [(times_s, side)])[0]
 
 
 def by_pyav(path: Path, times_s: list[float], side: int) -> Tensor:

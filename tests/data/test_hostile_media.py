@@ -17,7 +17,7 @@ import torch
 from PIL import Image, ImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from understudy.data import decode, frames, media, pictures, video
+from understudy.data import decode, frames, media, opening, pictures, video
 from understudy.data.decode import DecodeError, probe, read_frames, read_timeline, stream_frames
 from understudy.data.fingerprint import fingerprint
 from understudy.data.sampling import sample_times
@@ -174,7 +174,7 @@ def test_a_header_that_lies_about_size_costs_nothing(tmp_path, name):
 
 def test_frames_larger_than_their_header_says_are_not_decoded(film, monkeypatch):
     path = film("clip.mp4", 3, size=(64, 48))
-    monkeypatch.setitem(video.OPTIONS, "max_pixels", "3000")
+    monkeypatch.setitem(opening.OPTIONS, "max_pixels", "3000")
     with pytest.raises(DecodeError, match="damaged video"):
         everything(path)
 

@@ -35,7 +35,7 @@ from understudy.data.media import (
 from understudy.data.pictures import is_picture, probe_picture, read_picture, row_of_jpegs
 from understudy.data.sampling import Timeline
 from understudy.data.transforms import resize_short_side
-from understudy.data.video import probe_video, read_video, stream_video
+from understudy.data.video import OpenVideo, probe_video, read_video, stream_video
 
 __all__ = [
     "MEDIA_SUFFIXES",
@@ -45,6 +45,7 @@ __all__ = [
     "MediaInfo",
     "every_frame",
     "natural_key",
+    "opened",
     "part_of",
     "probe",
     "read_each",
@@ -57,13 +58,30 @@ __all__ = [
 
 Finished = TypeVar("Finished")
 
+Source = str | Path | OpenVideo
+"""A clip by its path, or as `opened` gives it."""
 
-def probe(path: str | Path) -> MediaInfo:
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[Source]:
+    """A clip for more than one of the functions below, which then open it once. Raises
+    DecodeError."""
+    path = Path(path)
+    if is_folder(path) or _is_picture(path):
+        yield path
+    else:
+        with OpenVideo(path) as video:
+            yield video
+
+
+def probe(clip: Source) -> MediaInfo:
     """What a clip is, how long and how large, from its header and first frame.
 
     Raises DecodeError if the file is missing, empty, damaged or holds no pictures.
     """
-    path = Path(path)
+    if isinstance(clip, OpenVideo):
+        return clip.probe()
+    path = Path(clip)
     if is_folder(path):
         files = _frame_files(path)
         with _names_frame(path, files[0]):
@@ -80,7 +98,7 @@ def probe(path: str | Path) -> MediaInfo:
 
 
 def read_timeline(
-    path: str | Path, start_s: float | None = None, end_s: float | None = None
+    clip: Source, start_s: float | None = None, end_s: float | None = None
 ) -> Timeline:
     """The timeline to sample a clip from, or from a part of it.
 
@@ -88,7 +106,7 @@ def read_timeline(
     frames, and an end past the last frame is the last frame's end. Raises DecodeError if the clip
     cannot be read, has ended before `start_s`, or pauses all the time.
     """
-    return part_of(path, probe(path), start_s, end_s)
+    return part_of(_path_of(clip), probe(clip), start_s, end_s)
 
 
 def part_of(
@@ -131,7 +149,7 @@ def read_frames(
 
 
 def read_views(
-    path: str | Path,
+    clip: Source,
     wanted: Sequence[tuple[Sequence[float], int | None]],
     first: Callable[[Tensor], Tensor] | None = None,
 ) -> list[Tensor]:
@@ -148,17 +166,17 @@ def read_views(
 
     def finish(frame: Tensor) -> dict[int | None, Tensor]:
         frame = frame if first is None else first(frame)
-        return {side: shrink(frame, side) for side in sides}
+        return {side: shrink(frame, side).contiguous() for side in sides}
 
-    shrunk = read_each(path, union, finish)
+    shrunk = read_each(clip, union, finish)
     at = dict(zip(union, shrunk, strict=True))
     return [
-        _stack(Path(path), [at[time_s][side] for time_s in times_s]) for times_s, side in wanted
+        _stack(_path_of(clip), [at[time_s][side] for time_s in times_s]) for times_s, side in wanted
     ]
 
 
 def read_each(
-    path: str | Path,
+    clip: Source,
     times_s: Sequence[float],
     finish: Callable[[Tensor], Finished],
     again: Callable[[], None] = lambda: None,
@@ -166,7 +184,9 @@ def read_each(
     """What `finish` makes of the frame (3, H, W) at each time, called in their order as they are
     decoded, so that no two need be held at once; else as `read_frames`. again: called where the
     first time comes once more, since a jump in the file has failed."""
-    path = Path(path)
+    if isinstance(clip, OpenVideo):
+        return clip.read(times_s, finish, again=again)
+    path = Path(clip)
     if is_folder(path):
         return list(map(finish, _read_folder(path, times_s)))
     if _is_picture(path):
@@ -209,6 +229,10 @@ def natural_key(path: Path) -> tuple[list[tuple[int, str]], str]:
     """Sorts frame_2 before frame_10."""
     parts = re.split(r"(\d+)", path.name.lower())
     return [(int(part), "") if part.isdecimal() else (0, part) for part in parts], path.name
+
+
+def _path_of(clip: Source) -> Path:
+    return clip.path if isinstance(clip, OpenVideo) else Path(clip)
 
 
 def _is_picture(path: Path) -> bool:

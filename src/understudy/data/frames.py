@@ -41,6 +41,7 @@ class Frames:
         self._step = 1 if kind == "avi" else self._period
         self._late: int | None = None  # packets by which frames come late
         self._fed: list[Stamp] = []
+        self.at_end = False  # no frame comes any more: other packets were read
         self._begin()
 
     def __iter__(self) -> Iterator[VideoFrame]:
@@ -77,6 +78,7 @@ class Frames:
         """When all frames of the file are shown, of which one was taken; the last time in seconds
         of any of its streams. Reads the other packets, and decodes none of them."""
         assert self._last is not None, "a frame was taken"
+        self.at_end = True
         last_s = Fraction(0)
         with faults_of(self._path, "damaged video"), suppress(av.error.EOFError):
             for packet in self._container.demux():

@@ -9,12 +9,13 @@ draw, each at its own size, and the file is decoded once for all.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from torch import Tensor
 
-from understudy.data.decode import DecodeError, read_timeline, read_views, shrink
+from understudy.data.decode import DecodeError, opened, read_timeline, read_views, shrink
 from understudy.data.fingerprint import fingerprint
 from understudy.data.jpeg import through_jpeg
 from understudy.data.kept import Kept, KeptFrames
@@ -82,29 +83,31 @@ class FileReader:
     def _decode(self, row: int, view: int | None, looks: Sequence[Sampling]) -> list[Kept]:
         if not looks:
             return []
-        timeline, views = self._clip(row)
-        wanted = []
-        for look in looks:
-            generator = None
-            if view is not None and not is_fixed(look.method):
-                key = self.manifest.key_of(row)
-                generator = generator_of("sampling", self.config.seed, key, view)
-            times_s = sample_times(
-                look.method, look.frames, timeline, stride_s=look.stride_s, generator=generator
-            )
-            drawn = view is not None
-            wanted.append((times_s, self._side(look, drawn, of_picture=timeline.is_picture)))
-        return [Kept(frames, timeline.is_picture) for frames in views(wanted)]
+        with self._clip(row) as (timeline, views):
+            wanted = []
+            for look in looks:
+                generator = None
+                if view is not None and not is_fixed(look.method):
+                    key = self.manifest.key_of(row)
+                    generator = generator_of("sampling", self.config.seed, key, view)
+                times_s = sample_times(
+                    look.method, look.frames, timeline, stride_s=look.stride_s, generator=generator
+                )
+                drawn = view is not None
+                wanted.append((times_s, self._side(look, drawn, of_picture=timeline.is_picture)))
+            return [Kept(frames, timeline.is_picture) for frames in views(wanted)]
 
-    def _clip(self, row: int) -> tuple[Timeline, Views]:
+    @contextmanager
+    def _clip(self, row: int) -> Iterator[tuple[Timeline, Views]]:
         """The timeline of a clip, and how its frames are read. Raises DecodeError."""
         path, record = self.manifest.path_of(row), self.manifest.records[row]
         found = fingerprint(path)
         if not self.manifest.is_unchanged(row, found):
             what = "its bytes have changed" if found else "it is gone"
             raise DecodeError(path, f"{what} since the run began")
-        timeline = read_timeline(path, record.start_s, record.end_s)
-        return timeline, lambda wanted: read_views(path, wanted, self._first)
+        with opened(path) as clip:
+            timeline = read_timeline(clip, record.start_s, record.end_s)
+            yield timeline, lambda wanted: read_views(clip, wanted, self._first)
 
     def _first(self, frame: Tensor) -> Tensor:
         """What a pack has done to every frame (3, H, W), before a look makes it as small as it

@@ -2,9 +2,6 @@
 
 Times are presentation times on the file's own clock, compared exactly in the stream's time base.
 HDR pixels are converted to 8 bits without tone mapping: pale, but the same everywhere.
-
-FFmpeg is given bytes and no name, since names mean things to it (`x:` a protocol, `%03d` a row of
-files), and no way to open anything else.
 """
 
 from __future__ import annotations
@@ -12,16 +9,13 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
-import av
-import av.error
 import torch
 from av.container import InputContainer
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -29,15 +23,8 @@ from torch import Tensor
 
 from understudy.data.extent import ESTIMATED, INDEXED, extent
 from understudy.data.frames import Frames
-from understudy.data.media import (
-    MAX_PIXELS,
-    DecodeError,
-    MediaInfo,
-    check_size,
-    exact_s,
-    faults_of,
-    open_file,
-)
+from understudy.data.media import DecodeError, MediaInfo, exact_s, faults_of
+from understudy.data.opening import open_container
 from understudy.data.packets import period_of, time_base
 from understudy.data.pixels import shown_size, to_rgb, upright
 
@@ -52,43 +39,91 @@ WITH_INDEX = INDEXED | {"matroska,webm"}
 wrongly."""
 MANY_LATE = frozenset({"h264", "hevc"})
 """Codecs that may reorder more from some frame on: their AVI is counted from its start."""
-FORMATS = (
-    "mov,matroska,avi,mpegts,mpeg,asf,flv,live_flv,ogg,gif,swf,mxf,dv,rm,nut,ivf,wtv,dhav,apng,"
-    "mpegvideo,m4v,h263,h264,hevc,vvc,av1,obu,vc1,mjpeg,mpjpeg,yuv4mpegpipe,"
-    "mp3,wav,aac,flac"  # only to say that it is only audio
-)
-"""Demuxers that read one file. None that reads a playlist (hls, concat, dash, sdp, imf), or other
-files beside it (image2, mlv, vobsub): a file that only names others would have them opened."""
-OPTIONS = {
-    "format_whitelist": FORMATS,
-    "protocol_whitelist": "none",
-    "max_pixels": str(MAX_PIXELS),  # of the decoder, should frames be larger than the header says
-}
+
+
+class OpenVideo:
+    """A video that is probed and then read: opened once for both, and its first frame decoded once.
+
+    with OpenVideo(path) as video: ... Raises DecodeError, as its methods do.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._held = ExitStack()
+        self._begun: Begun | None = self._held.enter_context(_begin(path))
+
+    def __enter__(self) -> OpenVideo:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._held.close()  # what is raised inside is not all of the file's making
+
+    def probe(self) -> MediaInfo:
+        """What the header says, proven by decoding the first frame."""
+        path = self.path
+        with faults_of(path, "no readable video"), self._from_start() as begun:
+            container, stream, frames, frame = begun
+            if frame is None:
+                raise DecodeError(path, "it holds no frame", damaged=True)
+            width, height = shown_size(frame, stream.sample_aspect_ratio)
+            height, width = upright(torch.empty(height, width, device="meta"), frame).shape
+            found = extent(path, container, stream, frames, frame)
+            if not frames.at_end:
+                self._begun = begun
+        return MediaInfo(
+            kind="video",
+            duration_s=float(found.end - found.start),
+            fps=float(found.fps),
+            frames=stream.frames or None,
+            width=width,
+            height=height,
+            start_s=float(found.start),
+            pauses_s=tuple(
+                (float(begin - found.start), float(end - found.start))
+                for begin, end in found.pauses
+            ),
+            notes=found.notes,
+        )
+
+    def read(
+        self,
+        times_s: Sequence[float],
+        finish: Callable[[Tensor], Finished],
+        *,
+        seek: bool = True,
+        again: Callable[[], None] = lambda: None,
+    ) -> list[Finished]:
+        """The frame on screen at each time, each (3, H, W) uint8 RGB and passed through `finish`.
+
+        times_s: rising, in seconds. Decodes in one pass and jumps ahead only where a key frame lies
+        far enough ahead, so that no frame is ever decoded twice; `seek=False` never jumps, and
+        gives the same pixels. again: called where a jump has failed and the first time comes once
+        more. Raises DecodeError when a wanted frame is damaged or missing.
+        """
+        with faults_of(self.path, "no readable video"), self._from_start() as begun:
+            pixels = _read(self.path, begun, times_s, finish, seek=seek)
+        if pixels is None:
+            again()
+            with _begin(self.path) as begun:
+                pixels = _read(self.path, begun, times_s, finish, seek=False)
+        assert pixels is not None, "it did not jump"
+        return pixels
+
+    @contextmanager
+    def _from_start(self) -> Iterator[Begun]:
+        """The file of which one frame is decoded; opened anew where it was read on."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            yield begun
+        else:
+            with _begin(self.path) as begun:
+                yield begun
 
 
 def probe_video(path: Path) -> MediaInfo:
-    """What the header says, proven by decoding the first frame. Raises DecodeError."""
-    with _open(path) as (container, stream):
-        frames = Frames(path, container, stream)
-        frame = next(frames, None)
-        if frame is None:
-            raise DecodeError(path, "it holds no frame", damaged=True)
-        width, height = shown_size(frame, stream.sample_aspect_ratio)
-        height, width = upright(torch.empty(height, width, device="meta"), frame).shape
-        found = extent(path, container, stream, frames, frame)
-    return MediaInfo(
-        kind="video",
-        duration_s=float(found.end - found.start),
-        fps=float(found.fps),
-        frames=stream.frames or None,
-        width=width,
-        height=height,
-        start_s=float(found.start),
-        pauses_s=tuple(
-            (float(begin - found.start), float(end - found.start)) for begin, end in found.pauses
-        ),
-        notes=found.notes,
-    )
+    """As `OpenVideo.probe`."""
+    with OpenVideo(path) as video:
+        return video.probe()
 
 
 def read_video(
@@ -99,56 +134,49 @@ def read_video(
     seek: bool = True,
     again: Callable[[], None] = lambda: None,
 ) -> list[Finished]:
-    """The frame on screen at each time, each (3, H, W) uint8 RGB and passed through `finish`.
-
-    times_s: rising, in seconds. Decodes in one pass and jumps ahead only where a key frame lies
-    far enough ahead, so that no frame is ever decoded twice; `seek=False` never jumps, and gives
-    the same pixels. again: called where a jump has failed and the first time comes once more.
-    Raises DecodeError when a wanted frame is damaged or missing.
-    """
-    pixels = _read(path, times_s, finish, seek=True) if seek else None
-    if pixels is None:
-        again()
-        pixels = _read(path, times_s, finish, seek=False)
-    assert pixels is not None, "it did not jump"
-    return pixels
+    """As `OpenVideo.read`."""
+    with OpenVideo(path) as video:
+        return video.read(times_s, finish, seek=seek, again=again)
 
 
 def _read(
-    path: Path, times_s: Sequence[float], finish: Callable[[Tensor], Finished], *, seek: bool
+    path: Path,
+    begun: Begun,
+    times_s: Sequence[float],
+    finish: Callable[[Tensor], Finished],
+    *,
+    seek: bool,
 ) -> list[Finished] | None:
     """None where a jump landed after the frame that was wanted."""
     pixels: list[Finished] = []
-    with _open(path) as (container, stream):
-        base, period, reformatter = time_base(stream), period_of(stream), VideoReformatter()
-        aspect = stream.sample_aspect_ratio
-        keys = _key_frames(container, stream) if seek else []
-        frames = Frames(path, container, stream)
-        shown: VideoFrame | None = None
-        ahead: VideoFrame | None = next(frames, None)
-        for time_s in times_s:
-            tick = math.floor(exact_s(time_s) / base)
-            position = ahead.pts if ahead is not None else None
-            key = _key_before(keys, tick)
-            if key and position is not None and key[0] - position >= WORTH_A_SEEK * period:
-                frames.jump(key[1])
-                shown, ahead = None, next(frames, None)
-                if ahead is None or cast(int, ahead.pts) > tick:
-                    return None
-            while ahead is not None and cast(int, ahead.pts) <= tick:
-                shown, ahead = ahead, next(frames, None)
-            if shown is None:
-                raise DecodeError(path, f"there is no frame at {time_s:.3f} s yet", damaged=True)
-            if ahead is None and tick > cast(int, shown.pts) + 2 * (shown.duration or period):
-                end_s = float(cast(int, shown.pts) * base)
-                raise DecodeError(
-                    path,
-                    f"there is no frame at {time_s:.3f} s; the last one is at {end_s:.3f} s",
-                    damaged=True,
-                )
-            if shown.is_corrupt:
-                raise DecodeError(path, f"the frame at {time_s:.3f} s is damaged", damaged=True)
-            pixels.append(finish(to_rgb(shown, reformatter, aspect)))
+    container, stream, frames, ahead = begun
+    base, period, reformatter = time_base(stream), period_of(stream), VideoReformatter()
+    aspect = stream.sample_aspect_ratio
+    keys = _key_frames(container, stream) if seek else []
+    shown: VideoFrame | None = None
+    for time_s in times_s:
+        tick = math.floor(exact_s(time_s) / base)
+        position = ahead.pts if ahead is not None else None
+        key = _key_before(keys, tick)
+        if key and position is not None and key[0] - position >= WORTH_A_SEEK * period:
+            frames.jump(key[1])
+            shown, ahead = None, next(frames, None)
+            if ahead is None or cast(int, ahead.pts) > tick:
+                return None
+        while ahead is not None and cast(int, ahead.pts) <= tick:
+            shown, ahead = ahead, next(frames, None)
+        if shown is None:
+            raise DecodeError(path, f"there is no frame at {time_s:.3f} s yet", damaged=True)
+        if ahead is None and tick > cast(int, shown.pts) + 2 * (shown.duration or period):
+            end_s = float(cast(int, shown.pts) * base)
+            raise DecodeError(
+                path,
+                f"there is no frame at {time_s:.3f} s; the last one is at {end_s:.3f} s",
+                damaged=True,
+            )
+        if shown.is_corrupt:
+            raise DecodeError(path, f"the frame at {time_s:.3f} s is damaged", damaged=True)
+        pixels.append(finish(to_rgb(shown, reformatter, aspect)))
     return pixels
 
 
@@ -160,7 +188,7 @@ def stream_video(path: Path, step_s: float | None) -> Iterator[tuple[float, Tens
     them). Raises DecodeError where a wanted frame is damaged, and at the end of a file that breaks
     off a second or more before its header says.
     """
-    with _open(path) as (container, stream):
+    with open_container(path) as (container, stream):
         base, period, reformatter = time_base(stream), period_of(stream), VideoReformatter()
         aspect = stream.sample_aspect_ratio
         frames = Frames(path, container, stream)
@@ -177,7 +205,7 @@ def stream_video(path: Path, step_s: float | None) -> Iterator[tuple[float, Tens
                 if shown.is_corrupt:
                     time_s = float((now - start) * base)
                     raise DecodeError(path, f"the frame at {time_s:.3f} s is damaged", damaged=True)
-                yield float((now - start) * base), to_rgb(shown, reformatter, aspect)
+                yield float((now - start) * base), to_rgb(shown, reformatter, aspect).contiguous()
             while due < until:
                 number += 1
                 due = until if step_s is None else _step_middle(start, number, step_s, base)
@@ -199,33 +227,20 @@ def _step_middle(start: int, number: int, step_s: float, base: Fraction) -> int:
     return start + math.floor(exact_s((number + 0.5) * step_s) / base)
 
 
+class Begun(NamedTuple):
+    """A file of which the first frame is decoded; None: it has none."""
+
+    container: InputContainer
+    stream: VideoStream
+    frames: Frames
+    first: VideoFrame | None
+
+
 @contextmanager
-def _open(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    with open_file(path) as file, faults_of(path, "no readable video"):
-        # Too few pictures for FFmpeg to be sure that it is a row of them.
-        format = "mjpeg" if file.read(3) == b"\xff\xd8\xff" else None
-        file.seek(0)
-        try:
-            opened = av.open(file, format=format, options=OPTIONS, metadata_errors="replace")
-        except av.error.ArgumentError as error:  # FFmpeg knows it, and it is none of FORMATS
-            raise DecodeError(path, "neither a picture nor a video of a known kind") from error
-        with cast(InputContainer, opened) as container:
-            yield container, _video_stream(path, container)
-
-
-def _video_stream(path: Path, container: InputContainer) -> VideoStream:
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:  # the cover of a song
-            codec = stream.codec_context
-            if codec is None:
-                raise DecodeError(path, "its codec is none that is known here")
-            if codec.width and codec.height:
-                check_size(path, codec.width, codec.height)
-            codec.options = OPTIONS
-            # Loaders have processes of their own; threads would only delay the first frame.
-            codec.thread_count = 1
-            return stream
-    raise DecodeError(path, "it holds no video stream" + (", only audio" * bool(container.streams)))
+def _begin(path: Path) -> Iterator[Begun]:
+    with open_container(path) as (container, stream):
+        frames = Frames(path, container, stream)
+        yield Begun(container, stream, frames, next(frames, None))
 
 
 def _key_frames(container: InputContainer, stream: VideoStream) -> list[tuple[int, int]]:

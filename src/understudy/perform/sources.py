@@ -105,7 +105,7 @@ class CameraSource:
         reformatter = VideoReformatter()
         for time_s, frame, fresh in self._newest:
             # Only frames that are taken are converted; the others cost no more than decoding.
-            yield TimedFrame(time_s, to_rgb(frame, reformatter), fresh)
+            yield TimedFrame(time_s, to_rgb(frame, reformatter).contiguous(), fresh)
 
     def close(self) -> None:
         """Let go of the camera."""

@@ -19,8 +19,8 @@ from understudy.data.check.looks import LOOKS_PER_S, look_of, packed
 from understudy.data.check.seen import NO_FILE, Seen
 from understudy.data.decode import DecodeError, every_frame, probe, read_frames, read_timeline
 from understudy.data.media import MediaInfo
+from understudy.data.opening import open_container as open_video
 from understudy.data.pixels import is_turned
-from understudy.data.video import _open as open_video
 
 GAP, GAP_S = 10, 0.5
 """A pause is as many times the usual time between two frames, and this long, or longer."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -31,12 +33,15 @@ class PackReader(FileReader):
         self.pack = pack
         self._fingerprints: dict[int, str] = {}
 
-    def _clip(self, row: int) -> tuple[Timeline, Views]:
+    @contextmanager
+    def _clip(self, row: int) -> Iterator[tuple[Timeline, Views]]:
         name, record = self._fingerprint(row), self.manifest.records[row]
         timeline = self.pack.timeline(name, (record.start_s, record.end_s))
-        if timeline is None:
-            return super()._clip(row)
-        return timeline, partial(self._views, row, name)
+        if timeline is not None:
+            yield timeline, partial(self._views, row, name)
+            return
+        with super()._clip(row) as clip:
+            yield clip
 
     def _views(self, row: int, name: str, wanted: Wanted) -> list[Tensor]:
         clips = []
@@ -45,7 +50,8 @@ class PackReader(FileReader):
             frames = self.pack.frames_at(name, times_s)
             if frames is None:
                 self._warn(broken)
-                return super()._clip(row)[1](wanted)
+                with super()._clip(row) as (_, views):
+                    return views(wanted)
             clips.append(torch.stack([shrink(frame, side) for frame in frames]))
         return clips
 

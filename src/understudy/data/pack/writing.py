@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from understudy.data.decode import DecodeError, part_of, probe, read_each, shrink
+from understudy.data.decode import DecodeError, opened, part_of, probe, read_each, shrink
 from understudy.data.jpeg import to_jpeg
 from understudy.data.media import MediaInfo
 from understudy.data.pack.shards import (
@@ -83,8 +83,7 @@ def estimate(asked: tuple[Settings, PackedFile], alive: Callable[[], None]) -> E
     settings, file = asked
     try:
         info = probe(file.path)
-        timelines, _ = _timelines(file, info)
-        times = _union(settings, timelines.values())
+        times = _union(settings, _timelines(file, info)[0].values())
         short, long = sorted((info.width, info.height))
         if short > settings.short_side:
             short, long = settings.short_side, int(settings.short_side * long / short)
@@ -124,20 +123,17 @@ class _Sink:
 
     def take(self, file: PackedFile) -> list[Fault]:
         """All frames of a file. Where it breaks off, what came before is kept."""
-        try:
-            timelines, faults = _timelines(file, probe(file.path))
-        except DecodeError as error:
-            return [Fault(file.name, None, error.reason)]
-        if not timelines:
-            return faults
-        self._file, self._timelines = file, timelines
-        self._times = _union(self.settings, timelines.values())
+        self._file, faults = file, []
         self._called = self._done = 0
         self._frames: list[Tensor] = []  # as they are stored
         self._numbers: list[int] = []  # of a frame, for each time since the last piece
         self._last: Tensor | None = None
         try:
-            read_each(file.path, self._times, self._frame, self._again)
+            with opened(file.path) as clip:
+                self._timelines, faults = _timelines(file, probe(clip))
+                self._times = _union(self.settings, self._timelines.values())
+                if self._times:
+                    read_each(clip, self._times, self._frame, self._again)
         except DecodeError as error:
             faults.append(Fault(file.name, None, error.reason))
         self._end_piece()
@@ -157,7 +153,7 @@ class _Sink:
         self._called += 1
         if self._called <= self._done:  # it was taken before the times began again
             return
-        small = shrink(frame, self.settings.short_side)
+        small = shrink(frame, self.settings.short_side).contiguous()
         if not self._frames or self._last is None or not torch.equal(small, self._last):
             if self._last is not None and small.shape != self._last.shape:
                 raise DecodeError(Path(self._file.path), "its frames differ in size")
