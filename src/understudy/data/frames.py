@@ -42,6 +42,7 @@ class Frames:
         self._late: int | None = None  # packets by which frames come late
         self._fed: list[Stamp] = []
         self.at_end = False  # no frame comes any more: other packets were read
+        self._size: tuple[int, int] | None = None  # that was checked
         self._begin()
 
     def __iter__(self) -> Iterator[VideoFrame]:
@@ -125,7 +126,9 @@ class Frames:
 
     def _checked(self, frames: list[VideoFrame]) -> list[VideoFrame]:
         for frame in frames:
-            check_size(self._path, *shown_size(frame, self._stream.sample_aspect_ratio))
+            if (frame.width, frame.height) != self._size:
+                check_size(self._path, *shown_size(frame, self._stream.sample_aspect_ratio))
+                self._size = frame.width, frame.height
         return frames
 
     def _retime(self, frame: VideoFrame, dts: int | None, fed: int) -> None:

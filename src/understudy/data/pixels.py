@@ -53,7 +53,10 @@ def upright(pixels: Tensor, frame: VideoFrame) -> Tensor:
     """Turn and mirror pixels (..., H, W) as the display matrix of the file asks."""
     matrix = _display_matrix(frame)
     if matrix is None:
-        return torch.rot90(pixels, round(frame.rotation / 90), (-2, -1))
+        turns = round(frame.rotation / 90)
+        return (
+            torch.rot90(pixels, turns, (-2, -1)) if turns else pixels
+        )  # which copies for none too
     a, b, c, d = matrix
     if abs(b) > abs(a):  # x and y change places
         pixels, a, d = pixels.transpose(-2, -1), c, b
