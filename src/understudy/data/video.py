@@ -29,6 +29,7 @@ from torch import Tensor
 
 from understudy.data.extent import ESTIMATED, INDEXED, extent
 from understudy.data.frames import Frames
+from understudy.data.joined import second_file
 from understudy.data.media import (
     MAX_PIXELS,
     DecodeError,
@@ -76,6 +77,7 @@ def probe_video(path: Path) -> MediaInfo:
         width, height = shown_size(frame, stream.sample_aspect_ratio)
         height, width = upright(torch.empty(height, width, device="meta"), frame).shape
         found = extent(path, container, stream, frames, frame)
+        _refuse_joined(path, found.end - found.start)
     return MediaInfo(
         kind="video",
         duration_s=float(found.end - found.start),
@@ -89,6 +91,17 @@ def probe_video(path: Path) -> MediaInfo:
         ),
         notes=found.notes,
     )
+
+
+def _refuse_joined(path: Path, duration: Fraction) -> None:
+    second = second_file(path)
+    if second is not None:
+        raise DecodeError(
+            path,
+            f"it is two files joined byte by byte: a second one begins at byte {second:,}, after "
+            f"some {float(duration):.3g} s, and players stop there. Cut it there into two, and "
+            "join those with ffmpeg -f concat, or leave them apart",
+        )
 
 
 def read_video(
@@ -157,6 +170,7 @@ def stream_video(path: Path, step_s: float | None) -> Iterator[tuple[float, Tens
     them). Raises DecodeError where a wanted frame is damaged, and at the end of a file that breaks
     off a second or more before its header says.
     """
+    info = probe_video(path)
     with _open(path) as (container, stream):
         base, period, reformatter = time_base(stream), period_of(stream), VideoReformatter()
         aspect = stream.sample_aspect_ratio
@@ -181,7 +195,7 @@ def stream_video(path: Path, step_s: float | None) -> Iterator[tuple[float, Tens
             shown = ahead
         name = container.format.name
     if name not in ESTIMATED:
-        info, end_s = probe_video(path), float(until * base)
+        end_s = float(until * base)
         if info.start_s + info.duration_s - end_s > 1:
             seen_s = end_s - float(start * base)
             raise DecodeError(
