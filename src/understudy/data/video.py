@@ -136,6 +136,7 @@ def _read(
         frames = Frames(path, container, stream)
         shown: VideoFrame | None = None
         ahead: VideoFrame | None = next(frames, None)
+        lasts = 0  # ticks, as the frame before did
         for time_s in times_s:
             tick = math.floor(exact_s(time_s) / base)
             position = ahead.pts if ahead is not None else None
@@ -146,10 +147,12 @@ def _read(
                 if ahead is None or cast(int, ahead.pts) > tick:
                     return None
             while ahead is not None and cast(int, ahead.pts) <= tick:
+                lasts = cast(int, ahead.pts) - cast(int, shown.pts) if shown else 0
                 shown, ahead = ahead, next(frames, None)
             if shown is None:
                 raise DecodeError(path, f"there is no frame at {time_s:.3f} s yet", damaged=True)
-            if ahead is None and tick > cast(int, shown.pts) + 2 * (shown.duration or period):
+            lasts = max(lasts, shown.duration or period)
+            if ahead is None and tick > cast(int, shown.pts) + 2 * lasts:
                 end_s = float(cast(int, shown.pts) * base)
                 raise DecodeError(
                     path,
@@ -178,12 +181,14 @@ def stream_video(path: Path, step_s: float | None) -> Iterator[tuple[float, Tens
         shown = next(frames, None)
         if shown is None:
             raise DecodeError(path, "it holds no frame", damaged=True)
-        start, number, until = cast(int, shown.pts), 0, 0
+        start, number = cast(int, shown.pts), 0
         due = start if step_s is None else _step_middle(start, 0, step_s, base)
+        now = lasts = 0  # the latter in ticks, of the last frame no less than of the one before
         while shown is not None:
             ahead = next(frames, None)
             now = cast(int, shown.pts)
             until = cast(int, ahead.pts) if ahead is not None else now + (shown.duration or period)
+            lasts = max(lasts, until - now) if ahead is None else until - now
             if due < until:
                 if shown.is_corrupt:
                     time_s = float((now - start) * base)
@@ -195,7 +200,7 @@ def stream_video(path: Path, step_s: float | None) -> Iterator[tuple[float, Tens
             shown = ahead
         name = container.format.name
     if name not in ESTIMATED:
-        end_s = float(until * base)
+        end_s = float((now + lasts) * base)
         if info.start_s + info.duration_s - end_s > 1:
             seen_s = end_s - float(start * base)
             raise DecodeError(
