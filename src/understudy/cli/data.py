@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from understudy.cli.checking import data_check
 from understudy.cli.say import print_, say
 
 data_app = typer.Typer(help="Make and check manifests: tables of clips.", no_args_is_help=True)
@@ -18,6 +19,11 @@ LARGE = 100_000
 SharedGroups = Annotated[
     bool, typer.Option("--allow-shared-groups", help="Accept groups that stand in two splits.")
 ]
+
+Background = Annotated[
+    bool, typer.Option("--background", help="Add rows of class background between segments.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there.")]
 
 
 @data_app.command("folder")
@@ -31,17 +37,19 @@ def data_folder(
         str | None, typer.Option(help="A regular expression; its first group names the group.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    overwrite: Overwrite = False,
 ) -> None:
     """A manifest from a tree of pictures, videos or frame folders."""
     from understudy.data.manifest import complete_splits
     from understudy.data.sources import write_manifest
     from understudy.data.sources.folder import from_folder
 
+    _check_out(out, folder, overwrite)
     manifest = from_folder(folder, group_by=group_by, neighbours=neighbours)
     progress = say if len(manifest) >= LARGE else None
     manifest = complete_splits(manifest, seed=seed, progress=progress)
     write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
+    describe_manifest(manifest, out)
 
 
 @data_app.command("csv")
@@ -50,15 +58,27 @@ def data_csv(
     out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
     seed: Annotated[int, typer.Option(help="Seed of the split, where none is given.")] = 0,
     allow_shared_groups: SharedGroups = False,
+    background: Background = False,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="What a column is: start_ms=begin, group=who; group= for none."),
+    ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """A manifest from a table, with splits by group where it names none."""
     from understudy.data.sources import read_manifest, write_manifest
 
+    _check_out(out, table, overwrite)
     manifest = read_manifest(
-        table, seed=seed, allow_shared_groups=allow_shared_groups, progress=_progress(table)
+        table,
+        seed=seed,
+        allow_shared_groups=allow_shared_groups,
+        background=background,
+        columns=_columns(column or []),
+        progress=_progress(table),
     )
     write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
+    describe_manifest(manifest, out)
 
 
 @data_app.command("from")
@@ -102,8 +122,16 @@ def data_from(
     splits: Annotated[
         str | None, typer.Option(help="official, or groups: whole groups are dealt out anew.")
     ] = None,
+    annotator: Annotated[str | None, typer.Option(help="Whose annotations are taken.")] = None,
+    field: Annotated[str | None, typer.Option(help="Which of several kinds of labels.")] = None,
+    label_map: Annotated[
+        Path | None, typer.Option(help="A text of class names, one a line, from number 0.")
+    ] = None,
+    camera: Annotated[str | None, typer.Option(help="Which of several media of one item.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split, where there is none.")] = 0,
     allow_shared_groups: SharedGroups = False,
+    background: Background = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """A manifest from a published data set, or from the export of an annotation tool."""
     from understudy.data.manifest import complete_splits
@@ -124,14 +152,23 @@ def data_from(
         "rows": rows,
         "split_number": split_number,
         "splits": splits,
+        "annotator": annotator,
+        "field": field,
+        "camera": camera,
+        "label_map": label_map,
     }
+    _check_out(out, place, overwrite)
     manifest = read_source(source, place, given)
+    if background:
+        from understudy.data.background import with_background
+
+        manifest = with_background(manifest)
     progress = say if len(manifest) >= LARGE else None
     manifest = complete_splits(
         manifest, allow_shared_groups=allow_shared_groups, seed=seed, progress=progress
     )
     write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
+    describe_manifest(manifest, out)
 
 
 @data_app.command("sources")
@@ -150,20 +187,50 @@ def data_sources() -> None:
             print_(f"  options: {options}")
 
 
-@data_app.command("check")
-def data_check(
+@data_app.command("pack")
+def data_pack(
     manifest: Annotated[str, typer.Argument(help="A manifest or a folder.")],
-    allow_shared_groups: SharedGroups = False,
+    out: Annotated[Path, typer.Argument(help="A new folder, or a pack to go on with.")],
+    size: Annotated[
+        int, typer.Option(min=8, max=8192, help="Pixels of the shorter side; none is enlarged.")
+    ] = 256,
+    format_: Annotated[
+        Literal["raw", "jpeg"], typer.Option("--format", help="jpeg takes a tenth of the disk.")
+    ] = "raw",
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG.")] = 90,
+    frames: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only the frames that a sampling of so many takes; else all."),
+    ] = None,
+    sampling: Annotated[
+        Literal["uniform", "first", "centre"], typer.Option(help="Which, with --frames.")
+    ] = "uniform",
 ) -> None:
-    """Read a manifest, refuse what would mislead, and count what is there."""
-    from understudy.data.manifest import check_manifest
-    from understudy.data.sources import read_manifest
+    """Decode and resize once: clips that training reads without decoding (data.pack)."""
+    from understudy.data.pack.making import gigabytes, make_pack
+    from understudy.data.pack.shards import Settings
+    from understudy.judge.subject import read_other
+    from understudy.progress import Heartbeat
 
-    table = read_manifest(
-        manifest, allow_shared_groups=allow_shared_groups, progress=_progress(Path(manifest))
+    table = read_other(Path(manifest))  # splits and labels are nothing to a pack
+    settings = Settings(
+        short_side=size,
+        jpeg_quality=quality if format_ == "jpeg" else None,
+        frames=frames,
+        sampling=sampling if frames is not None else None,
     )
-    check_manifest(table, allow_shared_groups, files=True)
-    _describe_manifest(table, None)
+    with Heartbeat(say) as progress:
+        made = make_pack(table, out, settings, track=progress.track, note=progress)
+    print_(str(out))
+    print_(f"{made.clips} of {len(table)} clips, {gigabytes(made.size_bytes)}; "
+           f"{made.new_files} files packed now")  # fmt: skip
+    for fault in made.faults[:20]:
+        print_(f"  not packed: {fault.name}: {fault.reason}")
+    if len(made.faults) > 20:
+        print_(f"  and {len(made.faults) - 20} more: {out / 'failures.json'}")
+
+
+data_app.command("check")(data_check)
 
 
 @data_app.command("stage")
@@ -178,7 +245,32 @@ def data_stage(
     from understudy.data.stage import film_stage
 
     film_stage(out, clips=clips, seed=seed, size=size)
-    _describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
+    describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
+
+
+def _check_out(out: Path, source: Path, overwrite: bool) -> None:
+    """Refuse to write over what is read, and over any other table unasked. Raises UserError."""
+    from understudy.errors import UserError
+
+    if out.exists() and source.exists() and out.samefile(source):
+        raise UserError(f"{out} is what is read. Give the manifest another name.")
+    if not overwrite and out.is_file():
+        raise UserError(f"{out} is there already. Give another name, or --overwrite to replace it.")
+
+
+def _columns(given: list[str]) -> dict[str, str]:
+    """What each column is, from MEANING=NAME. Raises UserError."""
+    from understudy.errors import UserError
+
+    pairs = [one.partition("=") for one in given]
+    for meaning, equals, _ in pairs:
+        if not equals:
+            raise UserError(f"--column {meaning}: give MEANING=NAME, for example start_ms=begin.")
+    meanings = [meaning.strip() for meaning, *_ in pairs]
+    twice = next((one for one in meanings if meanings.count(one) > 1), None)
+    if twice is not None:
+        raise UserError(f"--column says twice what {twice} is. Give one.")
+    return {meaning: name.strip() for meaning, (*_, name) in zip(meanings, pairs, strict=True)}
 
 
 def _progress(table: Path) -> Callable[[str], None] | None:
@@ -187,7 +279,7 @@ def _progress(table: Path) -> Callable[[str], None] | None:
     return say if about_rows(table) >= LARGE else None
 
 
-def _describe_manifest(manifest: Any, out: Path | None) -> None:
+def describe_manifest(manifest: Any, out: Path | None) -> None:
     if out is not None:
         print_(str(out))
     print_(f"{len(manifest)} clips, {len(manifest.classes)} classes")

@@ -35,6 +35,13 @@ MODULES: dict[str, str] = {
     "stanford40": "published.stanford40",
     "ucf101": "published.ucf101",
     "wlasl": "published.wlasl",
+    "create-ml": "annotations.create_ml",
+    "cvat": "annotations.cvat",
+    "fiftyone": "annotations.fiftyone",
+    "label-studio": "annotations.label_studio",
+    "lerobot": "annotations.lerobot",
+    "mmaction2": "annotations.mmaction2",
+    "via": "annotations.via",
 }
 """Name on the command line -> module in `published/` or `annotations/`."""
 
