@@ -208,6 +208,10 @@ def test_cifar_refuses_pickles_and_files_that_are_cut_off(tmp_path):
     (folder / "test_batch.bin").write_bytes(bytes(3000))
     with pytest.raises(UserError, match="is cut off or no file of CIFAR"):
         read_source("cifar", folder, {"pictures": tmp_path / "png"})
+    (folder / "data_batch_2.bin").symlink_to("data_batch_2.bin")
+    with pytest.raises(UserError, match=r"data_batch_2\.bin cannot be read"):
+        read_source("cifar", folder, {"pictures": tmp_path / "png"})
+    (folder / "data_batch_2.bin").unlink()
     (folder / "test_batch.bin").write_bytes(b"\x09" + bytes(3072))
     with pytest.raises(UserError, match="a picture of class 9; there are 3 classes"):
         read_source("cifar", folder, {"pictures": tmp_path / "png"})

@@ -104,7 +104,7 @@ def is_dir(entry: os.DirEntry[str]) -> bool:
 
 def read_json(path: Path, schema: Any) -> Any:
     """What a JSON file holds, checked by a type that pydantic knows. Raises UserError."""
-    content = _content(path)
+    content = read_content(path)
     try:
         return TypeAdapter(schema).validate_json(content)
     except ValidationError as error:
@@ -121,7 +121,7 @@ def read_json(path: Path, schema: Any) -> Any:
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file in UTF-8, stripped, without empty ones. Raises UserError."""
     try:
-        text = _content(path).decode("utf-8-sig")
+        text = read_content(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no text in UTF-8: {error}. Fetch it again.") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
@@ -161,13 +161,14 @@ def seconds_of(text: str, path: Path) -> float:
     return value
 
 
-def _content(path: Path) -> bytes:
+def read_content(path: Path) -> bytes:
+    """The bytes of a regular file of no absurd size. Raises UserError."""
     try:
         if (kind := kind_of(path)) != "file":
-            raise UserError(f"{path} is {kind}, not an annotation file.")
+            raise UserError(f"{path} is {kind}, not a file.")
         if path.stat().st_size > LARGEST:
             raise UserError(
-                f"{path} has {path.stat().st_size:,} bytes; no published annotation file has more "
+                f"{path} has {path.stat().st_size:,} bytes; no file of a data set here has more "
                 f"than {LARGEST:,}."
             )
         return path.read_bytes()

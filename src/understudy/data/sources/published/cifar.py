@@ -14,6 +14,7 @@ from understudy.data.sources.published.annotation_files import (
     expected,
     files_named,
     folder_of,
+    read_content,
     read_lines,
 )
 from understudy.data.sources.published.choosing import choose
@@ -34,8 +35,6 @@ ABOUT = About(
 )
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
-MOST = 10**6
-"""Pictures of a file; published are 50,000 at most."""
 
 _SETS = (  # files of train, of test, names of the classes, bytes of labels before a picture
     ("data_batch_*.bin", "test_batch.bin", "batches.meta.txt", 1),
@@ -90,15 +89,13 @@ def read(
 
 def _pictures(path: Path, width: int) -> Iterator[tuple[int, np.ndarray]]:
     """The class and the pixels (32, 32, 3) uint8 RGB of every picture in a file."""
-    size = width + PIXELS
-    if not 0 < path.stat().st_size <= size * MOST or path.stat().st_size % size:
+    content, size = np.frombuffer(read_content(path), np.uint8), width + PIXELS
+    if not content.size or content.size % size:
         raise UserError(
             f"{path} is cut off or no file of CIFAR: it is no multiple of {size} bytes."
         )
-    with path.open("rb") as file:
-        while record := file.read(size):
-            pixels = np.frombuffer(record, np.uint8, offset=width).reshape(3, SIDE, SIDE)
-            yield record[width - 1], pixels.transpose(1, 2, 0)
+    for record in content.reshape(-1, size):
+        yield int(record[width - 1]), record[width:].reshape(3, SIDE, SIDE).transpose(1, 2, 0)
 
 
 def _clip(
