@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from random import Random
 
-from campaigns import forked, fuzz_media, fuzz_recipes, fuzz_runs, fuzz_tables
+from campaigns import forked, fuzz_media, fuzz_recipes, fuzz_runs, fuzz_sources, fuzz_tables
 from campaigns.forked import Limits
 from campaigns.input import Input
 from campaigns.outcome import FINE, Row, failures, message_of, of_call, summary, write
@@ -35,9 +35,10 @@ KINDS: dict[str, Callable[[Random, Workshop, Path], Input]] = {
     "runs": fuzz_runs.make_run,
     "artifacts": fuzz_runs.make_artifact,
     "recipes": fuzz_recipes.make,
+    "sources": fuzz_sources.make,
 }
 _TURNS = ("media", "tables", "runs", "media", "artifacts", "recipes", "tables", "media", "runs",
-          "artifacts")  # fmt: skip
+          "artifacts", "sources", "sources")  # fmt: skip
 LIMITS = Limits(wall_s=90, idle_s=8, processor_s=20, memory_mb=2048)
 GROWN_MB = 1200
 """Memory of a child beyond the parent's from which a case counts as hung."""

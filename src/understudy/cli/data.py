@@ -119,6 +119,13 @@ def data_from(
         float | None,
         typer.Option(help="Frames a second of frame folders, or in which was counted."),
     ] = None,
+    group_column: Annotated[
+        str | None, typer.Option(help="The column of who or what belongs together.")
+    ] = None,
+    image_column: Annotated[
+        str | None, typer.Option(help="The column of pictures or videos.")
+    ] = None,
+    label_column: Annotated[str | None, typer.Option(help="The column of labels.")] = None,
     labels: Annotated[
         str | None, typer.Option(help="What of it is learned: verb, noun or action.")
     ] = None,
@@ -130,6 +137,9 @@ def data_from(
     ] = None,
     media: Annotated[
         Path | None, typer.Option(help="Folder of the media, if not beside the annotations.")
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder to write pictures to that lie inside of tables.")
     ] = None,
     rows: Annotated[str | None, typer.Option(help="What a clip is: segments or videos.")] = None,
     split_number: Annotated[
@@ -162,10 +172,14 @@ def data_from(
     given = {
         "annotations": annotations,
         "fps": fps,
+        "group_column": group_column,
+        "image_column": image_column,
+        "label_column": label_column,
         "labels": labels,
         "limit_classes": limit_classes,
         "mapping": mapping,
         "media": media,
+        "pictures": pictures,
         "rows": rows,
         "split_number": split_number,
         "splits": splits,
