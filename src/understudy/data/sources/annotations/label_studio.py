@@ -33,7 +33,7 @@ from understudy.errors import UserError
 TOOL = "Label Studio"
 ABOUT = About(
     "Label Studio, video timelines and classification",
-    "Export of a project, as JSON or JSON-MIN",
+    "your server: Export of a project, JSON or JSON-MIN",
     "your own",
     ("project-1-at-2026-01-31.json", "the media beside it, or below --media"),
 )

@@ -32,7 +32,9 @@ def the_file(place: Path, suffixes: Collection[str], tool: str) -> Path:
     Raises UserError where there is none, or more than one.
     """
     try:
-        if kind_of(place) == "file":
+        if (kind := kind_of(place)) != "a folder":
+            if kind != "file":
+                raise UserError(f"{place} is {kind}, neither a file nor a folder.")
             return place
         found = sorted(
             one
