@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from understudy.cli.checking import data_check
 from understudy.cli.say import print_, say
 
 data_app = typer.Typer(help="Make and check manifests: tables of clips.", no_args_is_help=True)
@@ -45,7 +46,7 @@ def data_folder(
     progress = say if len(manifest) >= LARGE else None
     manifest = complete_splits(manifest, seed=seed, progress=progress)
     write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
+    describe_manifest(manifest, out)
 
 
 @data_app.command("csv")
@@ -67,7 +68,7 @@ def data_csv(
         progress=_progress(table),
     )
     write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
+    describe_manifest(manifest, out)
 
 
 @data_app.command("from")
@@ -75,6 +76,32 @@ def data_from(
     source: Annotated[str, typer.Argument(help="One of: understudy data sources.")],
     place: Annotated[Path, typer.Argument(help="Its folder or file, as downloaded or exported.")],
     out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
+    annotations: Annotated[
+        str | None, typer.Option(help="Which annotations, where a data set has several.")
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(help="Frames a second of frame folders, or in which was counted."),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="What of it is learned: verb, noun or action.")
+    ] = None,
+    limit_classes: Annotated[
+        int | None, typer.Option(help="The first so many classes, in the data set's own order.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="A CSV of label and class: what to learn, and its name.")
+    ] = None,
+    media: Annotated[
+        Path | None, typer.Option(help="Folder of the media, if not beside the annotations.")
+    ] = None,
+    rows: Annotated[str | None, typer.Option(help="What a clip is: segments or videos.")] = None,
+    split_number: Annotated[
+        int | None, typer.Option(help="Which of several official splits.")
+    ] = None,
+    splits: Annotated[
+        str | None, typer.Option(help="official, or groups: whole groups are dealt out anew.")
+    ] = None,
     media: Annotated[
         Path | None, typer.Option(help="Folder of the media, if not beside the annotations.")
     ] = None,
@@ -97,6 +124,15 @@ def data_from(
     from understudy.data.sources.known import read_source
 
     given = {
+        "annotations": annotations,
+        "fps": fps,
+        "labels": labels,
+        "limit_classes": limit_classes,
+        "mapping": mapping,
+        "media": media,
+        "rows": rows,
+        "split_number": split_number,
+        "splits": splits,
         "media": media,
         "fps": fps,
         "annotator": annotator,
@@ -114,7 +150,7 @@ def data_from(
         manifest, allow_shared_groups=allow_shared_groups, seed=seed, progress=progress
     )
     write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
+    describe_manifest(manifest, out)
 
 
 @data_app.command("sources")
@@ -133,20 +169,7 @@ def data_sources() -> None:
             print_(f"  options: {options}")
 
 
-@data_app.command("check")
-def data_check(
-    manifest: Annotated[str, typer.Argument(help="A manifest or a folder.")],
-    allow_shared_groups: SharedGroups = False,
-) -> None:
-    """Read a manifest, refuse what would mislead, and count what is there."""
-    from understudy.data.manifest import check_manifest
-    from understudy.data.sources import read_manifest
-
-    table = read_manifest(
-        manifest, allow_shared_groups=allow_shared_groups, progress=_progress(Path(manifest))
-    )
-    check_manifest(table, allow_shared_groups, files=True)
-    _describe_manifest(table, None)
+data_app.command("check")(data_check)
 
 
 @data_app.command("stage")
@@ -161,7 +184,7 @@ def data_stage(
     from understudy.data.stage import film_stage
 
     film_stage(out, clips=clips, seed=seed, size=size)
-    _describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
+    describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
 
 
 def _progress(table: Path) -> Callable[[str], None] | None:
@@ -170,7 +193,7 @@ def _progress(table: Path) -> Callable[[str], None] | None:
     return say if about_rows(table) >= LARGE else None
 
 
-def _describe_manifest(manifest: Any, out: Path | None) -> None:
+def describe_manifest(manifest: Any, out: Path | None) -> None:
     if out is not None:
         print_(str(out))
     print_(f"{len(manifest)} clips, {len(manifest.classes)} classes")

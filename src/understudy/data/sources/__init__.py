@@ -13,7 +13,7 @@ from understudy.data.sources.folder import from_folder
 from understudy.data.sources.table import about_rows, from_table, write_table
 from understudy.errors import UserError
 
-__all__ = ["from_folder", "from_table", "read_manifest", "write_manifest"]
+__all__ = ["from_folder", "from_table", "read_manifest", "read_unchecked", "write_manifest"]
 
 
 def read_manifest(
@@ -32,18 +32,7 @@ def read_manifest(
 
     Raises UserError for anything that is wrong with the table.
     """
-    path = Path(path)
-    if not os.path.exists(path):
-        raise UserError(f"There is no manifest {path}: neither a table nor a folder.")
-    kind = kind_of(path)
-    if kind == "a folder":
-        manifest = from_folder(path)
-    elif kind != "file":
-        raise UserError(f"{path} is {kind}; a manifest is a .csv or .parquet file, or a folder.")
-    else:
-        if progress is not None:
-            progress(f"reading about {about_rows(path):,} rows of {path}")
-        manifest = from_table(path)
+    manifest = read_unchecked(path, progress)
     try:
         if background:
             manifest = with_background(manifest)
@@ -52,6 +41,24 @@ def read_manifest(
         )
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def read_unchecked(path: str | Path, progress: Callable[[str], None] | None = None) -> Manifest:
+    """The rows of a table or a folder as they are, whatever is wrong with them.
+
+    Raises UserError where they cannot be read.
+    """
+    path = Path(path)
+    if not os.path.exists(path):
+        raise UserError(f"There is no manifest {path}: neither a table nor a folder.")
+    kind = kind_of(path)
+    if kind == "a folder":
+        return from_folder(path)
+    if kind != "file":
+        raise UserError(f"{path} is {kind}; a manifest is a .csv or .parquet file, or a folder.")
+    if progress is not None:
+        progress(f"reading about {about_rows(path):,} rows of {path}")
+    return from_table(path)
 
 
 def write_manifest(manifest: Manifest, path: str | Path) -> None:
