@@ -3,10 +3,10 @@
     python benchmarks/fuzz.py [--cases 1000] [--seed 0] [--case 17] [--kinds tables media ...]
 
 Tables, media, runs, artifacts, recipes and exports of annotation tools are made here, one thing
-about each is broken as the seed says, and a verb reads it in a child with limits of time and memory.
-It may work, or refuse in a message; it may not give another answer without a word, show a traceback,
-die, hang, open a connection, run code, send control characters to the terminal or leave the folder
-that it was given.
+about each is broken as the seed says, and a verb reads it in a child with limits of time and
+memory. It may work, or refuse in a message; it may not give another answer without a word, show a
+traceback, die, hang, open a connection, run code, send control characters to the terminal or leave
+the folder that it was given.
 Prints a table and every distinct failure, and writes results/fuzz_<date>.csv, a row for each case;
 `--case N --keep FOLDER` makes one again and leaves it there. UNDERSTUDY_REAL_DATA adds real media,
 which makes other cases.
