@@ -23,6 +23,7 @@ SharedGroups = Annotated[
 Background = Annotated[
     bool, typer.Option("--background", help="Add rows of class background between segments.")
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there.")]
 
 
 @data_app.command("folder")
@@ -36,12 +37,14 @@ def data_folder(
         str | None, typer.Option(help="A regular expression; its first group names the group.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    overwrite: Overwrite = False,
 ) -> None:
     """A manifest from a tree of pictures, videos or frame folders."""
     from understudy.data.manifest import complete_splits
     from understudy.data.sources import write_manifest
     from understudy.data.sources.folder import from_folder
 
+    _check_out(out, folder, overwrite)
     manifest = from_folder(folder, group_by=group_by, neighbours=neighbours)
     progress = say if len(manifest) >= LARGE else None
     manifest = complete_splits(manifest, seed=seed, progress=progress)
@@ -56,15 +59,22 @@ def data_csv(
     seed: Annotated[int, typer.Option(help="Seed of the split, where none is given.")] = 0,
     allow_shared_groups: SharedGroups = False,
     background: Background = False,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="What a column is: start_ms=begin, group=who; group= for none."),
+    ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """A manifest from a table, with splits by group where it names none."""
     from understudy.data.sources import read_manifest, write_manifest
 
+    _check_out(out, table, overwrite)
     manifest = read_manifest(
         table,
         seed=seed,
         allow_shared_groups=allow_shared_groups,
         background=background,
+        columns=_columns(column or []),
         progress=_progress(table),
     )
     write_manifest(manifest, out)
@@ -102,12 +112,6 @@ def data_from(
     splits: Annotated[
         str | None, typer.Option(help="official, or groups: whole groups are dealt out anew.")
     ] = None,
-    media: Annotated[
-        Path | None, typer.Option(help="Folder of the media, if not beside the annotations.")
-    ] = None,
-    fps: Annotated[
-        float | None, typer.Option(help="Frames a second by which the tool counted.")
-    ] = None,
     annotator: Annotated[str | None, typer.Option(help="Whose annotations are taken.")] = None,
     field: Annotated[str | None, typer.Option(help="Which of several kinds of labels.")] = None,
     label_map: Annotated[
@@ -117,6 +121,7 @@ def data_from(
     seed: Annotated[int, typer.Option(help="Seed of the split, where there is none.")] = 0,
     allow_shared_groups: SharedGroups = False,
     background: Background = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """A manifest from a published data set, or from the export of an annotation tool."""
     from understudy.data.manifest import complete_splits
@@ -133,13 +138,12 @@ def data_from(
         "rows": rows,
         "split_number": split_number,
         "splits": splits,
-        "media": media,
-        "fps": fps,
         "annotator": annotator,
         "field": field,
         "camera": camera,
         "label_map": label_map,
     }
+    _check_out(out, place, overwrite)
     manifest = read_source(source, place, given)
     if background:
         from understudy.data.background import with_background
@@ -185,6 +189,31 @@ def data_stage(
 
     film_stage(out, clips=clips, seed=seed, size=size)
     describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
+
+
+def _check_out(out: Path, source: Path, overwrite: bool) -> None:
+    """Refuse to write over what is read, and over any other table unasked. Raises UserError."""
+    from understudy.errors import UserError
+
+    if out.exists() and source.exists() and out.samefile(source):
+        raise UserError(f"{out} is what is read. Give the manifest another name.")
+    if not overwrite and out.is_file():
+        raise UserError(f"{out} is there already. Give another name, or --overwrite to replace it.")
+
+
+def _columns(given: list[str]) -> dict[str, str]:
+    """What each column is, from MEANING=NAME. Raises UserError."""
+    from understudy.errors import UserError
+
+    pairs = [one.partition("=") for one in given]
+    for meaning, equals, _ in pairs:
+        if not equals:
+            raise UserError(f"--column {meaning}: give MEANING=NAME, for example start_ms=begin.")
+    meanings = [meaning.strip() for meaning, *_ in pairs]
+    twice = next((one for one in meanings if meanings.count(one) > 1), None)
+    if twice is not None:
+        raise UserError(f"--column says twice what {twice} is. Give one.")
+    return {meaning: name.strip() for meaning, (*_, name) in zip(meanings, pairs, strict=True)}
 
 
 def _progress(table: Path) -> Callable[[str], None] | None:

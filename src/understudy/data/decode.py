@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torchvision.transforms.v2.functional import center_crop
 
 from understudy.data.media import (
     FOLDER_FPS,
@@ -30,7 +31,7 @@ from understudy.data.media import (
     is_folder,
     open_file,
 )
-from understudy.data.pictures import is_picture, probe_picture, read_picture
+from understudy.data.pictures import is_picture, probe_picture, read_picture, row_of_jpegs
 from understudy.data.sampling import Timeline
 from understudy.data.transforms import resize_short_side
 from understudy.data.video import probe_video, read_video, stream_video
@@ -49,6 +50,7 @@ __all__ = [
     "read_timeline",
     "read_views",
     "stream_frames",
+    "timeline_of",
 ]
 
 
@@ -80,7 +82,7 @@ def read_timeline(
 
     start_s and end_s count from the first frame, as a player shows them; they are widened to whole
     frames, and an end past the last frame is the last frame's end. Raises DecodeError if the clip
-    cannot be read or has ended before `start_s`.
+    cannot be read, has ended before `start_s`, or pauses all the time.
     """
     return part_of(Path(path), probe(path), start_s, end_s)
 
@@ -97,7 +99,17 @@ def part_of(path: Path, info: MediaInfo, start_s: float | None, end_s: float | N
             raise DecodeError(
                 path, f"nothing is left between {start_s} s and {end_s} s of its {last:.2f} s"
             )
-    return Timeline(info.start_s + first, info.start_s + last, info.fps)
+    timeline = timeline_of(info).part(info.start_s + first, info.start_s + last)
+    if info.kind != "picture" and timeline.running_s * info.fps < 0.5:
+        raise DecodeError(Path(path), f"no frames come between {start_s} s and {end_s} s")
+    return timeline
+
+
+def timeline_of(info: MediaInfo) -> Timeline:
+    """The timeline of a whole clip."""
+    start_s = info.start_s
+    pauses = tuple((start_s + begin_s, start_s + end_s) for begin_s, end_s in info.pauses_s)
+    return Timeline(start_s, start_s + info.duration_s, info.fps, pauses)
 
 
 def read_frames(
@@ -138,11 +150,8 @@ def read_views(
         shrunk = [finish(read_picture(path))]
     else:
         shrunk = read_video(path, union, finish)
-    sizes = {tuple(frame.shape[1:]) for one in shrunk for frame in [next(iter(one.values()))]}
-    if len(sizes) > 1:
-        raise DecodeError(path, f"its frames differ in size: {sorted(sizes)}")
     at = dict(zip(union, shrunk, strict=True))
-    return [torch.stack([at[time_s][side] for time_s in times_s]) for times_s, side in wanted]
+    return [_stack(path, [at[time_s][side] for time_s in times_s]) for times_s, side in wanted]
 
 
 def stream_frames(path: str | Path, step_s: float | None) -> Iterator[tuple[float, Tensor]]:
@@ -184,8 +193,8 @@ def _is_picture(path: Path) -> bool:
     with open_file(path) as file, faults_of(path, "it cannot be opened"):
         head = file.read(32)
     if not head:
-        raise DecodeError(path, "the file is empty")
-    return is_picture(head)
+        raise DecodeError(path, "the file is empty", damaged=True)
+    return is_picture(head) and not row_of_jpegs(path)
 
 
 def _frame_files(folder: Path) -> list[Path]:
@@ -216,7 +225,24 @@ def _names_frame(folder: Path, file: Path) -> Iterator[None]:
     try:
         yield
     except DecodeError as error:
-        raise DecodeError(folder, f"{file.name}: {error.reason}") from error
+        raise DecodeError(folder, f"{file.name}: {error.reason}", error.damaged) from error
+
+
+def _stack(path: Path, frames: list[Tensor]) -> Tensor:
+    """Frames (3, H, W) as a clip (T, 3, H, W).
+
+    A video may turn from landscape to portrait as a phone is turned, or change its resolution: of
+    its frames the middle is taken that all of them have. Pictures in a folder that differ are no
+    clip.
+    """
+    sizes = {tuple(frame.shape[1:]) for frame in frames}
+    if len(sizes) > 1:
+        if is_folder(path):
+            raise DecodeError(path, f"its frames differ in size: {sorted(sizes)}")
+        frames = [_shrink(frame, short_side=min(min(size) for size in sizes)) for frame in frames]
+        height, width = (min(frame.shape[axis] for frame in frames) for axis in (1, 2))
+        frames = [center_crop(frame, [height, width]) for frame in frames]
+    return torch.stack(frames)
 
 
 def _shrink(frame: Tensor, *, short_side: int | None) -> Tensor:

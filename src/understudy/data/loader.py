@@ -269,7 +269,7 @@ def clip_seconds(manifest: Manifest, rows: Sequence[int]) -> float:
     Of more than 64 clips, 64 spread over them are looked at. Clips that cannot be read do not count
     here; the loader lists them.
     """
-    seconds = [timeline.end_s - timeline.start_s for timeline in _some_timelines(manifest, rows)]
+    seconds = [timeline.running_s for timeline in _some_timelines(manifest, rows)]
     return statistics.median(seconds) if seconds else 0.0
 
 

@@ -1,4 +1,4 @@
-"""How a frame looks, in a kilobyte, so that copies are found again however they were written."""
+"""How a frame looks, in two kilobytes, so that copies are found again however they were written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SIDE = 32
+SIDE = 48
 """Pixels a side, whatever the frame's shape was: a copy may have been squeezed."""
 LOOKS_PER_S = 4
 _STEP = 4

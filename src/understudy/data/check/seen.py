@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from understudy.data.check.looks import unpacked
 
 NO_FILE = "there is no such file"
 
@@ -41,6 +43,12 @@ class Seen(BaseModel):
     digest: str = ""
     look_times_s: tuple[float, ...] = ()
     looks: str = ""
+
+    @model_validator(mode="after")
+    def _looks_are_whole(self) -> Self:
+        if len(self.look_times_s) != (len(unpacked(self.looks)) if self.looks else 0):
+            raise ValueError("as many looks as moments")
+        return self
 
 
 def stamp(path: Path) -> str | None:

@@ -58,15 +58,16 @@ def check_data(
         unchecked = ["files were not opened, as asked for (--table-only)"]
         return Checked(manifest, findings, unchecked=unchecked)
     # Decoders are loaded where files are opened, and not to look at a table alone.
-    from understudy.data.check.copies import copies
+    from understudy.data.check.copies import copies, near_copies
     from understudy.data.check.media import media_findings
     from understudy.data.check.scan import files_of, scan
 
     files = files_of(manifest)
     seen = scan(list(files), state, count=processes, patience_s=patience_s, track=track)
     findings += media_findings(manifest, files, seen)
-    findings += copies(manifest, files, seen)
-    return Checked(manifest, findings, files, seen)
+    same = copies(manifest, files, seen)
+    near, unchecked = near_copies(manifest, files, seen, same, track=track)
+    return Checked(manifest, [*findings, *same, *near], files, seen, unchecked)
 
 
 def as_content(checked: Checked) -> dict[str, Any]:

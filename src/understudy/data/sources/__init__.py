@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from understudy.data.background import with_background
@@ -22,17 +22,19 @@ def read_manifest(
     allow_shared_groups: bool = False,
     background: bool = False,
     seed: int = 0,
+    columns: Mapping[str, str] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Manifest:
     """Read a table (CSV or Parquet) or a folder with one sub-folder per class, and check it.
 
     Splits are completed as `complete_splits` says. A row without a group is a group of its own.
     background: add rows for what lies between the segments of a video, as `with_background` says.
-    progress: is told what begins and of how many rows: reading, checking, splitting.
+    columns: which column of a table is what, see `from_table`. progress: is told what begins and of
+    how many rows: reading, checking, splitting.
 
     Raises UserError for anything that is wrong with the table.
     """
-    manifest = read_unchecked(path, progress)
+    manifest = read_unchecked(path, progress, columns)
     try:
         if background:
             manifest = with_background(manifest)
@@ -43,7 +45,11 @@ def read_manifest(
         raise UserError(f"{path}: {error}") from error
 
 
-def read_unchecked(path: str | Path, progress: Callable[[str], None] | None = None) -> Manifest:
+def read_unchecked(
+    path: str | Path,
+    progress: Callable[[str], None] | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Manifest:
     """The rows of a table or a folder as they are, whatever is wrong with them.
 
     Raises UserError where they cannot be read.
@@ -53,12 +59,16 @@ def read_unchecked(path: str | Path, progress: Callable[[str], None] | None = No
         raise UserError(f"There is no manifest {path}: neither a table nor a folder.")
     kind = kind_of(path)
     if kind == "a folder":
+        if columns:
+            raise UserError(f"{path} is a folder; columns are those of a table.")
         return from_folder(path)
     if kind != "file":
-        raise UserError(f"{path} is {kind}; a manifest is a .csv or .parquet file, or a folder.")
+        raise UserError(
+            f"{path} is {kind}; a manifest is a .csv, .tsv or .parquet file, or a folder."
+        )
     if progress is not None:
         progress(f"reading about {about_rows(path):,} rows of {path}")
-    return from_table(path)
+    return from_table(path, columns)
 
 
 def write_manifest(manifest: Manifest, path: str | Path) -> None:
