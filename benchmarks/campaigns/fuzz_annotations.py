@@ -62,13 +62,14 @@ def make(rng: Random, workshop: Workshop, place: Path) -> Input:
     words = ["data", "from", source, "." if is_folder else file.name, "out.csv",
              "--media", str(workshop.folder / "clips")]  # fmt: skip
     words += ["--fps", "10"] * (source == "label-studio")
-    words += ["--background"] * (rng.random() < 0.3)
+    words += ["--background"] * (rng.random() < 0.3 and source != "mmaction2")
+    is_whole = how == what == "nothing"
 
     def check(ended: Ended) -> str:
         del ended
-        return ask(_wrong, place / "out.csv", workshop.folder / "clips", how == "nothing")
+        return ask(_wrong, place / "out.csv", workshop.folder / "clips", is_whole)
 
-    return Input(words, f"{name}: {what}", check)
+    return Input(words, f"{name}: {what}", check, must_work=is_whole)
 
 
 def _wrong(table: Path, clips: Path, is_whole: bool) -> str:
@@ -82,7 +83,7 @@ def _wrong(table: Path, clips: Path, is_whole: bool) -> str:
         if not 0 <= start < end <= SECONDS + 0.5:
             return f"a row is from {start} to {end} s of a clip of {SECONDS} s"
     labels = {row["label"] for row in rows} - {"background"}
-    return "" if not is_whole or labels == set(LABELS) else f"labels are {sorted(labels)}"
+    return "" if not is_whole or len(labels) == len(LABELS) else f"labels are {sorted(labels)}"
 
 
 def _frames(start: float, end: float) -> tuple[int, int]:
