@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -46,12 +47,16 @@ __all__ = [
     "natural_key",
     "part_of",
     "probe",
+    "read_each",
     "read_frames",
     "read_timeline",
     "read_views",
+    "shrink",
     "stream_frames",
     "timeline_of",
 ]
+
+Finished = TypeVar("Finished")
 
 
 def probe(path: str | Path) -> MediaInfo:
@@ -84,11 +89,13 @@ def read_timeline(
     frames, and an end past the last frame is the last frame's end. Raises DecodeError if the clip
     cannot be read, has ended before `start_s`, or pauses all the time.
     """
-    return part_of(Path(path), probe(path), start_s, end_s)
+    return part_of(path, probe(path), start_s, end_s)
 
 
-def part_of(path: Path, info: MediaInfo, start_s: float | None, end_s: float | None) -> Timeline:
-    """As `read_timeline`, of a file that was probed before."""
+def part_of(
+    path: str | Path, info: MediaInfo, start_s: float | None = None, end_s: float | None = None
+) -> Timeline:
+    """As `read_timeline`, of a clip that was probed already."""
     first, last = 0.0, info.duration_s
     if info.kind != "picture":
         if start_s is not None:
@@ -97,7 +104,7 @@ def part_of(path: Path, info: MediaInfo, start_s: float | None, end_s: float | N
             last = min(last, math.ceil(end_s * info.fps - 1e-6) / info.fps)
         if first >= last:
             raise DecodeError(
-                path, f"nothing is left between {start_s} s and {end_s} s of its {last:.2f} s"
+                Path(path), f"nothing is left between {start_s} s and {end_s} s of its {last:.2f} s"
             )
     timeline = timeline_of(info).part(info.start_s + first, info.start_s + last)
     if info.kind != "picture" and timeline.running_s * info.fps < 0.5:
@@ -125,14 +132,15 @@ def read_frames(
 
 
 def read_views(
-    path: str | Path, wanted: Sequence[tuple[Sequence[float], int | None]]
+    path: str | Path,
+    wanted: Sequence[tuple[Sequence[float], int | None]],
+    first: Callable[[Tensor], Tensor] | None = None,
 ) -> list[Tensor]:
     """Several selections of frames in one pass: each is (times_s, short_side) of `read_frames`.
 
     Every frame is decoded once and made small from its full size, so that a selection has the same
-    pixels whatever is read beside it.
+    pixels whatever is read beside it. first: done to each decoded frame before that.
     """
-    path = Path(path)
     for times_s, _ in wanted:
         if not times_s or any(a >= b for a, b in pairwise(times_s)):
             raise ValueError(f"times_s={times_s}: one time at least is needed, and they must rise.")
@@ -140,18 +148,33 @@ def read_views(
     sides = {short_side for _, short_side in wanted}
 
     def finish(frame: Tensor) -> dict[int | None, Tensor]:
-        return {side: _shrink(frame, short_side=side) for side in sides}
+        frame = frame if first is None else first(frame)
+        return {side: shrink(frame, side) for side in sides}
 
-    if is_folder(path):
-        shrunk = list(map(finish, _read_folder(path, union)))
-    elif _is_picture(path):
-        if len(union) > 1:
-            raise DecodeError(path, f"a picture has one frame, not {len(union)}")
-        shrunk = [finish(read_picture(path))]
-    else:
-        shrunk = read_video(path, union, finish)
+    shrunk = read_each(path, union, finish)
     at = dict(zip(union, shrunk, strict=True))
-    return [_stack(path, [at[time_s][side] for time_s in times_s]) for times_s, side in wanted]
+    return [
+        _stack(Path(path), [at[time_s][side] for time_s in times_s]) for times_s, side in wanted
+    ]
+
+
+def read_each(
+    path: str | Path,
+    times_s: Sequence[float],
+    finish: Callable[[Tensor], Finished],
+    again: Callable[[], None] = lambda: None,
+) -> list[Finished]:
+    """What `finish` makes of the frame (3, H, W) at each time, called in their order as they are
+    decoded, so that no two need be held at once; else as `read_frames`. again: called where the
+    first time comes once more, since a jump in the file has failed."""
+    path = Path(path)
+    if is_folder(path):
+        return list(map(finish, _read_folder(path, times_s)))
+    if _is_picture(path):
+        if len(times_s) > 1:
+            raise DecodeError(path, f"a picture has one frame, not {len(times_s)}")
+        return [finish(read_picture(path))]
+    return read_video(path, times_s, finish, again=again)
 
 
 def stream_frames(path: str | Path, step_s: float | None) -> Iterator[tuple[float, Tensor]]:
@@ -239,13 +262,14 @@ def _stack(path: Path, frames: list[Tensor]) -> Tensor:
     if len(sizes) > 1:
         if is_folder(path):
             raise DecodeError(path, f"its frames differ in size: {sorted(sizes)}")
-        frames = [_shrink(frame, short_side=min(min(size) for size in sizes)) for frame in frames]
+        frames = [shrink(frame, min(min(size) for size in sizes)) for frame in frames]
         height, width = (min(frame.shape[axis] for frame in frames) for axis in (1, 2))
         frames = [center_crop(frame, [height, width]) for frame in frames]
     return torch.stack(frames)
 
 
-def _shrink(frame: Tensor, *, short_side: int | None) -> Tensor:
+def shrink(frame: Tensor, short_side: int | None) -> Tensor:
+    """A frame (3, H, W) whose shorter side is longer than that is made that small."""
     if short_side is None or min(frame.shape[-2:]) <= short_side:
         return frame
     return resize_short_side(frame, short_side)

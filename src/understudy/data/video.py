@@ -97,15 +97,18 @@ def read_video(
     finish: Callable[[Tensor], Finished],
     *,
     seek: bool = True,
+    again: Callable[[], None] = lambda: None,
 ) -> list[Finished]:
     """The frame on screen at each time, each (3, H, W) uint8 RGB and passed through `finish`.
 
     times_s: rising, in seconds. Decodes in one pass and jumps ahead only where a key frame lies
     far enough ahead, so that no frame is ever decoded twice; `seek=False` never jumps, and gives
-    the same pixels. Raises DecodeError when a wanted frame is damaged or missing.
+    the same pixels. again: called where a jump has failed and the first time comes once more.
+    Raises DecodeError when a wanted frame is damaged or missing.
     """
     pixels = _read(path, times_s, finish, seek=True) if seek else None
     if pixels is None:
+        again()
         pixels = _read(path, times_s, finish, seek=False)
     assert pixels is not None, "it did not jump"
     return pixels
