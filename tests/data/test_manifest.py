@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.data.manifest import Manifest, check_manifest, split_by_group
+from understudy.data.manifest import Manifest, split_by_group
 from understudy.data.sources import read_manifest, write_manifest
 from understudy.errors import UserError
 from understudy.types import Record
@@ -277,14 +277,6 @@ def test_other_files_are_refused(tmp_path):
 def test_shared_groups_can_be_accepted(tmp_path):
     path = table(tmp_path, HEADER + "a,sit,train,ann\nb,jump,train,x\nc,jump,val,ann\n")
     assert read_manifest(path, allow_shared_groups=True).splits == ("train", "val")
-
-
-def test_missing_files_are_counted_and_named(tmp_path):
-    (tmp_path / "a.mp4").touch()
-    lines = "".join(f"{n}.mp4,jump,train,x\n" for n in range(7))
-    manifest = read_manifest(table(tmp_path, HEADER + "a.mp4,sit,val,y\n" + lines))
-    with pytest.raises(UserError, match=r"7 of 8 files .* 0.mp4, 1.mp4.* and 2 more"):
-        check_manifest(manifest, files=True)
 
 
 def test_a_split_that_is_not_there_is_named(tmp_path):

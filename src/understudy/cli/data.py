@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from understudy.cli.checking import data_check
 from understudy.cli.say import print_, say
 
 data_app = typer.Typer(help="Make and check manifests: tables of clips.", no_args_is_help=True)
@@ -19,6 +20,9 @@ SharedGroups = Annotated[
     bool, typer.Option("--allow-shared-groups", help="Accept groups that stand in two splits.")
 ]
 
+Background = Annotated[
+    bool, typer.Option("--background", help="Add rows of class background between segments.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there.")]
 
 
@@ -45,7 +49,7 @@ def data_folder(
     progress = say if len(manifest) >= LARGE else None
     manifest = complete_splits(manifest, seed=seed, progress=progress)
     write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
+    describe_manifest(manifest, out)
 
 
 @data_app.command("csv")
@@ -54,6 +58,7 @@ def data_csv(
     out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
     seed: Annotated[int, typer.Option(help="Seed of the split, where none is given.")] = 0,
     allow_shared_groups: SharedGroups = False,
+    background: Background = False,
     column: Annotated[
         list[str] | None,
         typer.Option(help="What a column is: start_ms=begin, group=who; group= for none."),
@@ -68,11 +73,12 @@ def data_csv(
         table,
         seed=seed,
         allow_shared_groups=allow_shared_groups,
+        background=background,
         columns=_columns(column or []),
         progress=_progress(table),
     )
     write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
+    describe_manifest(manifest, out)
 
 
 @data_app.command("from")
@@ -80,8 +86,41 @@ def data_from(
     source: Annotated[str, typer.Argument(help="One of: understudy data sources.")],
     place: Annotated[Path, typer.Argument(help="Its folder or file, as downloaded or exported.")],
     out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
+    annotations: Annotated[
+        str | None, typer.Option(help="Which annotations, where a data set has several.")
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(help="Frames a second of frame folders, or in which was counted."),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="What of it is learned: verb, noun or action.")
+    ] = None,
+    limit_classes: Annotated[
+        int | None, typer.Option(help="The first so many classes, in the data set's own order.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="A CSV of label and class: what to learn, and its name.")
+    ] = None,
+    media: Annotated[
+        Path | None, typer.Option(help="Folder of the media, if not beside the annotations.")
+    ] = None,
+    rows: Annotated[str | None, typer.Option(help="What a clip is: segments or videos.")] = None,
+    split_number: Annotated[
+        int | None, typer.Option(help="Which of several official splits.")
+    ] = None,
+    splits: Annotated[
+        str | None, typer.Option(help="official, or groups: whole groups are dealt out anew.")
+    ] = None,
+    annotator: Annotated[str | None, typer.Option(help="Whose annotations are taken.")] = None,
+    field: Annotated[str | None, typer.Option(help="Which of several kinds of labels.")] = None,
+    label_map: Annotated[
+        Path | None, typer.Option(help="A text of class names, one a line, from number 0.")
+    ] = None,
+    camera: Annotated[str | None, typer.Option(help="Which of several media of one item.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split, where there is none.")] = 0,
     allow_shared_groups: SharedGroups = False,
+    background: Background = False,
     overwrite: Overwrite = False,
 ) -> None:
     """A manifest from a published data set, or from the export of an annotation tool."""
@@ -89,14 +128,33 @@ def data_from(
     from understudy.data.sources import write_manifest
     from understudy.data.sources.known import read_source
 
+    given = {
+        "annotations": annotations,
+        "fps": fps,
+        "labels": labels,
+        "limit_classes": limit_classes,
+        "mapping": mapping,
+        "media": media,
+        "rows": rows,
+        "split_number": split_number,
+        "splits": splits,
+        "annotator": annotator,
+        "field": field,
+        "camera": camera,
+        "label_map": label_map,
+    }
     _check_out(out, place, overwrite)
-    manifest = read_source(source, place, {})
+    manifest = read_source(source, place, given)
+    if background:
+        from understudy.data.background import with_background
+
+        manifest = with_background(manifest)
     progress = say if len(manifest) >= LARGE else None
     manifest = complete_splits(
         manifest, allow_shared_groups=allow_shared_groups, seed=seed, progress=progress
     )
     write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
+    describe_manifest(manifest, out)
 
 
 @data_app.command("sources")
@@ -115,20 +173,50 @@ def data_sources() -> None:
             print_(f"  options: {options}")
 
 
-@data_app.command("check")
-def data_check(
+@data_app.command("pack")
+def data_pack(
     manifest: Annotated[str, typer.Argument(help="A manifest or a folder.")],
-    allow_shared_groups: SharedGroups = False,
+    out: Annotated[Path, typer.Argument(help="A new folder, or a pack to go on with.")],
+    size: Annotated[
+        int, typer.Option(min=8, max=8192, help="Pixels of the shorter side; none is enlarged.")
+    ] = 256,
+    format_: Annotated[
+        Literal["raw", "jpeg"], typer.Option("--format", help="jpeg takes a tenth of the disk.")
+    ] = "raw",
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG.")] = 90,
+    frames: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only the frames that a sampling of so many takes; else all."),
+    ] = None,
+    sampling: Annotated[
+        Literal["uniform", "first", "centre"], typer.Option(help="Which, with --frames.")
+    ] = "uniform",
 ) -> None:
-    """Read a manifest, refuse what would mislead, and count what is there."""
-    from understudy.data.manifest import check_manifest
-    from understudy.data.sources import read_manifest
+    """Decode and resize once: clips that training reads without decoding (data.pack)."""
+    from understudy.data.pack.making import gigabytes, make_pack
+    from understudy.data.pack.shards import Settings
+    from understudy.judge.subject import read_other
+    from understudy.progress import Heartbeat
 
-    table = read_manifest(
-        manifest, allow_shared_groups=allow_shared_groups, progress=_progress(Path(manifest))
+    table = read_other(Path(manifest))  # splits and labels are nothing to a pack
+    settings = Settings(
+        short_side=size,
+        jpeg_quality=quality if format_ == "jpeg" else None,
+        frames=frames,
+        sampling=sampling if frames is not None else None,
     )
-    check_manifest(table, allow_shared_groups, files=True)
-    _describe_manifest(table, None)
+    with Heartbeat(say) as progress:
+        made = make_pack(table, out, settings, track=progress.track, note=progress)
+    print_(str(out))
+    print_(f"{made.clips} of {len(table)} clips, {gigabytes(made.size_bytes)}; "
+           f"{made.new_files} files packed now")  # fmt: skip
+    for fault in made.faults[:20]:
+        print_(f"  not packed: {fault.name}: {fault.reason}")
+    if len(made.faults) > 20:
+        print_(f"  and {len(made.faults) - 20} more: {out / 'failures.json'}")
+
+
+data_app.command("check")(data_check)
 
 
 @data_app.command("stage")
@@ -143,7 +231,7 @@ def data_stage(
     from understudy.data.stage import film_stage
 
     film_stage(out, clips=clips, seed=seed, size=size)
-    _describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
+    describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
 
 
 def _check_out(out: Path, source: Path, overwrite: bool) -> None:
@@ -153,7 +241,7 @@ def _check_out(out: Path, source: Path, overwrite: bool) -> None:
     if out.exists() and source.exists() and out.samefile(source):
         raise UserError(f"{out} is what is read. Give the manifest another name.")
     if not overwrite and out.is_file():
-        raise UserError(f"{out} is there already. Give another name, or --overwrite to replace it.")
+        raise UserError(f"{out} is there already. Give another name, or --overwrite.")
 
 
 def _columns(given: list[str]) -> dict[str, str]:
@@ -177,7 +265,7 @@ def _progress(table: Path) -> Callable[[str], None] | None:
     return say if about_rows(table) >= LARGE else None
 
 
-def _describe_manifest(manifest: Any, out: Path | None) -> None:
+def describe_manifest(manifest: Any, out: Path | None) -> None:
     if out is not None:
         print_(str(out))
     print_(f"{len(manifest)} clips, {len(manifest.classes)} classes")
