@@ -58,7 +58,7 @@ def data_check(
 
         def first(table: Any) -> None:
             if not as_json:
-                from understudy.cli.data import describe_manifest
+                from understudy.cli.data_options import describe_manifest
 
                 describe_manifest(table, None)
 
