@@ -64,9 +64,9 @@ def film_stage(
 ) -> Path:
     """Film the data set into the folder `out`, which is made, and return it.
 
-    Writes clips/<action>_<nnn>.mp4 (of two actions <first>_then_<second>_<nnn>.mp4) with manifest.csv and, unless `pictures` is false, one still of
-    each action by each actor in another place: pictures/<action>_<nnn>.jpg with pictures.csv. The
-    shorter side has `size` pixels. There is one actor for every ten clips, who plays every action
+    Writes clips/<action>_<nnn>.mp4 (of two actions <first>_then_<second>_<nnn>.mp4) with
+    manifest.csv and, unless `pictures` is false, one still of each action by each actor in another
+    place: pictures/<action>_<nnn>.jpg with pictures.csv. The shorter side has `size` pixels. There is one actor for every ten clips, who plays every action
     once, each time in another place; actors are the groups, split 60/20/20. `progress` is told how
     many clips are done and how many there will be. The same arguments give the same frames on the
     same machine. A still tells the actions of a mirrored pair apart no better than a coin.
