@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from understudy.data.columns import distinct, pc
-from understudy.data.media import PICTURE_SUFFIXES, kind_of
 from understudy.errors import UserError, nearest
 from understudy.record import UNKNOWN, WARMING_UP, is_reserved
 
@@ -24,51 +22,15 @@ if TYPE_CHECKING:
 SPLITS = ("train", "val", "test")
 
 
-def check_manifest(
-    manifest: Manifest, allow_shared_groups: bool = False, *, files: bool = False
-) -> None:
+def check_manifest(manifest: Manifest, allow_shared_groups: bool = False) -> None:
     """Refuse a manifest that would give wrong or flattering figures.
 
     Refused: no rows, one class only, an empty path, no label at all or none of a row of val or
     test, a reserved label, an unknown split, the same clip twice, a group in two splits (unless
-    `allow_shared_groups`); with `files`, media that are missing. Raises UserError.
+    `allow_shared_groups`). Raises UserError.
     """
     check_rows(manifest)
     check_splits(manifest, allow_shared_groups)
-    if files:
-        _check_files(manifest)
-
-
-def _check_files(manifest: Manifest) -> None:
-    """Whether there is a file, or a folder with pictures, for each row; nothing is opened."""
-    missing, wrong = [], []
-    for row, path in enumerate(manifest.columns.path.to_pylist()):
-        try:
-            kind = kind_of(manifest.path_of(row))
-        except (OSError, ValueError):
-            missing.append(path)
-            continue
-        if kind == "a folder" and not _holds_pictures(manifest.path_of(row)):
-            wrong.append(f"{path} (a folder without pictures)")
-        elif kind not in {"file", "a folder"}:
-            wrong.append(f"{path} ({kind})")
-    if missing:
-        raise UserError(
-            f"{len(missing)} of {len(manifest)} files are missing below {manifest.root}: "
-            f"{_some(missing)}"
-        )
-    if wrong:
-        raise UserError(
-            f"{len(wrong)} of {len(manifest)} rows name no file that is read: {_some(wrong)} A "
-            "clip is a video, a picture or a folder of pictures."
-        )
-
-
-def _holds_pictures(folder: Path) -> bool:
-    try:
-        return any(file.suffix.lower() in PICTURE_SUFFIXES for file in folder.iterdir())
-    except OSError:
-        return False
 
 
 LONGEST_PATH = 4096

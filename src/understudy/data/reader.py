@@ -1,26 +1,33 @@
 """From a row of a manifest to what a model is fed with: one interface, whatever it is read from.
 
-`FileReader` decodes media files. `FeatureReader` has the features of a frozen backbone instead of
-pixels. A clip is asked for by (row, view), and by how the models that want it look at it: student
-and teachers share a view's draw, each at its own size, and the file is decoded once for all.
+`FileReader` decodes media files, and `PackReader` (`data/pack/`) has their frames already.
+`FeatureReader` has the features of a frozen backbone instead of pixels. A clip is asked for by
+(row, view), and by how the models that want it look at it: student and teachers share a view's
+draw, each at its own size, and the file is decoded once for all.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from torch import Tensor
 
-from understudy.data.decode import DecodeError, read_timeline, read_views
+from understudy.data.decode import DecodeError, read_timeline, read_views, shrink
 from understudy.data.fingerprint import fingerprint
+from understudy.data.jpeg import through_jpeg
+from understudy.data.kept import Kept, KeptFrames
 from understudy.data.manifest import Manifest
 from understudy.data.pseudo import held, picture_side, pseudo_clip
-from understudy.data.sampling import sample_times
+from understudy.data.sampling import Timeline, sample_times
 from understudy.data.transforms import apply, draw, generator_of, prepare
 from understudy.recipe import Data
 from understudy.types import Sampling
+
+Wanted = Sequence[tuple[Sequence[float], int | None]]
+"""Selections of frames of one clip, each (times_s, short_side) as `decode.read_views` takes it."""
+Views = Callable[[Wanted], list[Tensor]]
 
 
 class Reader(Protocol):
@@ -39,15 +46,15 @@ class Reader(Protocol):
 class FileReader:
     """Reads media files, and keeps decoded frames while they fit into `config.memory_mb`.
 
-    What is kept are frames at fixed times only, before any draw. A file whose bytes are not those
+    What is kept are frames at fixed times only, before any draw; the worker processes of all
+    loaders that read through it share them. A file whose bytes are not those
     that the manifest has on record is not read: its teacher's answers would be another clip's.
     """
 
     def __init__(self, manifest: Manifest, config: Data) -> None:
         self.manifest = manifest
         self.config = config
-        self._kept: dict[tuple[int, Sampling, int | None], tuple[Tensor, bool]] = {}
-        self._kept_bytes = 0
+        self._kept = KeptFrames(config.memory_mb * 2**20)
 
     def read(self, row: int, view: int | None, looks: Sequence[Sampling]) -> list[Tensor]:
         """As `Reader.read`; pixels, always."""
@@ -57,32 +64,25 @@ class FileReader:
             for look, (frames, is_picture) in zip(looks, decoded, strict=True)
         ]
 
-    def _decoded(
-        self, row: int, view: int | None, looks: Sequence[Sampling]
-    ) -> list[tuple[Tensor, bool]]:
+    def _decoded(self, row: int, view: int | None, looks: Sequence[Sampling]) -> list[Kept]:
         """Frames at their true shape and larger than a model sees them, and whether of a still."""
-        keys = [(row, look, None if view is None else self._side(look, True)) for look in looks]
-        missing = [place for place, key in enumerate(keys) if key not in self._kept]
-        found = {place: self._kept[key] for place, key in enumerate(keys) if key in self._kept}
-        if missing:
-            found |= zip(missing, self._decode(row, view, [looks[i] for i in missing]), strict=True)
-        for place in missing:
-            frames = found[place][0]
-            fixed = view is None or is_fixed(looks[place].method)
-            if fixed and self._kept_bytes + frames.nbytes <= self.config.memory_mb * 2**20:
-                self._kept[keys[place]] = found[place]
-                self._kept_bytes += frames.nbytes
-        return [found[place] for place in range(len(looks))]
+        found: dict[Sampling, Kept] = {}
+        keys = {look: (row, look, None if view is None else self._side(look, True))
+                for look in looks if view is None or is_fixed(look.method)}  # fmt: skip
+        for look, key in keys.items():
+            if (kept := self._kept.find(*key)) is not None:
+                found[look] = kept
+        missing = [look for look in looks if look not in found]
+        for look, decoded in zip(missing, self._decode(row, view, missing), strict=True):
+            found[look] = decoded
+            if look in keys:
+                self._kept.add(decoded, *keys[look])
+        return [found[look] for look in looks]
 
-    def _decode(
-        self, row: int, view: int | None, looks: Sequence[Sampling]
-    ) -> list[tuple[Tensor, bool]]:
-        path, record = self.manifest.path_of(row), self.manifest.records[row]
-        found = fingerprint(path)
-        if not self.manifest.is_unchanged(row, found):
-            what = "its bytes have changed" if found else "it is gone"
-            raise DecodeError(path, f"{what} since the run began")
-        timeline = read_timeline(path, record.start_s, record.end_s)
+    def _decode(self, row: int, view: int | None, looks: Sequence[Sampling]) -> list[Kept]:
+        if not looks:
+            return []
+        timeline, views = self._clip(row)
         wanted = []
         for look in looks:
             generator = None
@@ -94,7 +94,24 @@ class FileReader:
             )
             drawn = view is not None
             wanted.append((times_s, self._side(look, drawn, of_picture=timeline.is_picture)))
-        return [(frames, timeline.is_picture) for frames in read_views(path, wanted)]
+        return [Kept(frames, timeline.is_picture) for frames in views(wanted)]
+
+    def _clip(self, row: int) -> tuple[Timeline, Views]:
+        """The timeline of a clip, and how its frames are read. Raises DecodeError."""
+        path, record = self.manifest.path_of(row), self.manifest.records[row]
+        found = fingerprint(path)
+        if not self.manifest.is_unchanged(row, found):
+            what = "its bytes have changed" if found else "it is gone"
+            raise DecodeError(path, f"{what} since the run began")
+        timeline = read_timeline(path, record.start_s, record.end_s)
+        return timeline, lambda wanted: read_views(path, wanted, self._first)
+
+    def _first(self, frame: Tensor) -> Tensor:
+        """What a pack has done to every frame (3, H, W), before a look makes it as small as it
+        needs."""
+        frame = shrink(frame, self.config.short_side)
+        quality = self.config.jpeg_quality
+        return frame if quality is None else through_jpeg(frame, quality)
 
     def _finished(
         self, row: int, view: int | None, look: Sampling, frames: Tensor, is_picture: bool

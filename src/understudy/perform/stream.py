@@ -150,6 +150,9 @@ class Stream:
             arrived = time.perf_counter()
             if fresh:
                 self._model.begin()
+                paused = None if self._source.live else self.finish()
+                if paused is not None:
+                    yield paused
             if not self._model.has_context:
                 self._average.begin()
             average = self._average.add(time_s, self._model.probabilities(pixels))

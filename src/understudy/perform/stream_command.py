@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from understudy.data.decode import stream_frames
-from understudy.data.media import DecodeError
+from understudy.data.decode import probe, stream_frames
+from understudy.data.media import DecodeError, MediaInfo
 from understudy.errors import UserError
 from understudy.judge.predictions import counted
 from understudy.perform.camera import find_camera, list_cameras
@@ -76,7 +76,8 @@ def recognise_stream(
     model = StreamModel(classifier)
     camera = find_camera(options.camera) if options.camera is not None else None
     if file is not None:
-        _refuse_unreadable(file)
+        for sentence in _probed(file).notes:
+            note(f"{file}: {sentence}.")
     for name in filter(is_reserved, classifier.classes):
         note(
             f'The model has a class called "{name}", a word that streams keep for themselves: here '
@@ -219,12 +220,13 @@ def _check_seconds(option: str, value: float | None) -> None:
         raise UserError(f"{option} {value:g}: give seconds, 0 or more.")
 
 
-def _refuse_unreadable(path: Path) -> None:
+def _probed(path: Path) -> MediaInfo:
     """A file that is no video is refused before validation clips are recognised for minutes."""
     if not path.exists():
         raise UserError(f"{path}: there is no such file")
     try:
         next(stream_frames(path, None))
+        return probe(path)
     except DecodeError as error:
         raise UserError(f"{path}: {error.reason}. Give one video file.") from error
 

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from understudy.data.loader import make_loader
 from understudy.data.manifest import Manifest
+from understudy.data.pack.reading import notes_on, open_reader
 from understudy.data.reader import FeatureReader, Reader, draws_pixels
 from understudy.errors import UserError
 from understudy.models import create_model
@@ -113,6 +114,8 @@ def prepare(
         )
     skipped = SkippedClips(manifest, recipe.data.max_bad_share)
     load = _LoaderMaker(recipe, manifest, device, processes)
+    for sentence in notes_on(load.reader):
+        reporter.note(sentence)
 
     teachers = {}
     for name in recipe.all_teachers:
@@ -176,8 +179,11 @@ class _LoaderMaker:
     ) -> None:
         self.recipe, self.manifest = recipe, manifest
         self.device, self.processes = device, processes
+        self.reader = open_reader(manifest, recipe.data)  # one, that all loaders keep frames in
 
-    def __call__(self, split: str, *, augment: bool = False, **options: Any) -> DataLoader[Batch]:
+    def __call__(
+        self, split: str, *, augment: bool = False, reader: Reader | None = None, **options: Any
+    ) -> DataLoader[Batch]:
         """augment: also in an order of its own for each epoch; else every clip once, in order."""
         train = self.recipe.train
         drawn: dict[str, Any] = {}
@@ -193,6 +199,7 @@ class _LoaderMaker:
             self.manifest.rows(split),
             batch_size=train.batch_size if split == "train" else self.recipe.eval.batch_size,
             share=self.processes.share,
+            reader=reader or self.reader,
             pin_memory=self.device.torch.type == "cuda",
             **drawn,
             **options,

@@ -66,12 +66,13 @@ def film_stage(
 
     Writes clips/<action>_<nnn>.mp4 (of two actions <first>_then_<second>_<nnn>.mp4) with
     manifest.csv and, unless `pictures` is false, one still of each action by each actor in another
-    place: pictures/<action>_<nnn>.jpg with pictures.csv. The shorter side has `size` pixels. There is one actor for every ten clips, who plays every action
-    once, each time in another place; actors are the groups, split 60/20/20. `progress` is told how
-    many clips are done and how many there will be. The same arguments give the same frames on the
-    same machine. A still tells the actions of a mirrored pair apart no better than a coin.
-    `two_actions` is the share of the clips in which the actor plays another action after the first,
-    behind a cut; they have both labels, their stills the first.
+    place: pictures/<action>_<nnn>.jpg with pictures.csv. The shorter side has `size` pixels. There
+    is one actor for every ten clips, who plays every action once, each time in another place;
+    actors are the groups, split 60/20/20. `two_actions` is the share of the clips in which another
+    action follows the first, after a cut; they have both labels, their stills the first. `progress`
+    is told how many clips are done and how many there will be. The same arguments give the same
+    frames on the same machine. A still tells the actions of a mirrored pair apart no better than a
+    coin.
 
     What was stopped half way is gone on with by the same call. Raises UserError if `out` holds
     anything else, is being filmed or cannot be written (what was filmed is then taken away), for
