@@ -182,12 +182,16 @@ def data_stage(
     clips: Annotated[int, typer.Option(help="Number of clips.")] = 400,
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
     size: Annotated[int, typer.Option(help="Pixels of the shorter side.")] = 96,
+    two_actions: Annotated[
+        float,
+        typer.Option(help="Share of the clips that show two actions, one after the other."),
+    ] = 0.0,
 ) -> None:
     """Film procedural actors: the embedded data set, made on this machine."""
     from understudy.data.sources import read_manifest
     from understudy.data.stage import film_stage
 
-    film_stage(out, clips=clips, seed=seed, size=size)
+    film_stage(out, clips=clips, seed=seed, size=size, two_actions=two_actions)
     describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
 
 
