@@ -12,6 +12,7 @@ from understudy.data.sources import read_manifest
 from understudy.models import create_model
 from understudy.recipe import parse_recipe
 from understudy.run import Run, create_run, save_weights, write_json
+from understudy.task import SINGLE_LABEL, Task
 from understudy.types import Recognizer
 
 
@@ -25,6 +26,7 @@ def make_run(
     data: Mapping[str, Any],
     clip_seconds: float = 0.0,
     built_with: Mapping[str, Any] | None = None,
+    task: Task = SINGLE_LABEL,
     change: Callable[[Recognizer], object] = lambda model: None,
     **sections: Any,
 ) -> Run:
@@ -32,8 +34,8 @@ def make_run(
 
     table: its source of clips; where none is there yet, the run owns no clips until `own_clips` is
     called. model, options, data and `sections`: of the recipe. built_with: options that build the
-    model again, where they differ from the recipe's. change: is given the model before its weights
-    are kept.
+    model again, where they differ from the recipe's. task: of its labels. change: is given the
+    model before its weights are kept.
     """
     recipe = parse_recipe(
         {
@@ -49,7 +51,8 @@ def make_run(
     student = create_model(model, len(classes), **built_with)
     change(student)
     save_weights(student, run.checkpoint_path())
-    write_data(run, classes, clip_seconds=clip_seconds, model_options=built_with)
+    facts = {"clip_seconds": clip_seconds, "model_options": built_with, "task": task.name}
+    write_data(run, classes, **facts)
     if table.exists():
         own_clips(run, table)
     return run
@@ -59,6 +62,19 @@ def write_data(run: Run, classes: tuple[str, ...], **facts: Any) -> None:
     """The run's data.json; what is known only with its clips, `own_clips` adds. facts: others."""
     content = {"classes": list(classes), "manifest": run.recipe.data.manifest, "skipped": []}
     write_json(run.path / "data.json", content | facts)
+
+
+def tell_several(table: Path) -> Path:
+    """Beside a table of one label a clip, one in which every other clip is also "odd"."""
+    head, *lines = table.read_text(encoding="utf-8").split()
+    rows = [line.split(",", 2) for line in lines]
+    several = [
+        f"{path},{label}{'|odd' * (number % 2)},{rest}"
+        for number, (path, label, rest) in enumerate(rows)
+    ]
+    target = table.with_name(f"{table.stem}-several.csv")
+    target.write_text("\n".join([head, *several]) + "\n", encoding="utf-8")
+    return target
 
 
 def own_clips(run: Run, table: Path | None = None) -> Manifest:

@@ -270,9 +270,9 @@ def test_crops_are_taken_from_pixels_that_are_there(manifest, monkeypatch):
     sides = []
     read = reader_module.read_views
 
-    def watched(path, wanted):
+    def watched(path, wanted, *rest):
         sides.extend(side for _, side in wanted)
-        return read(path, wanted)
+        return read(path, wanted, *rest)
 
     monkeypatch.setattr(reader_module, "read_views", watched)
     data = config(augment=Augment(crop_scale=0.25))

@@ -239,7 +239,7 @@ HEADER = "path,label,split,group\n"
         ("", "is empty"),
         (HEADER, "has no rows"),
         ("path,lable\na,b\n", "no column label.*Did you mean lable"),
-        ("file,label\na,b\n", "no column path"),
+        ("where,label\na,b\n", "no column path.*Say which it is: --column path=NAME"),
         ("path,label,splt\na,b,train\n", "'splt'. Did you mean split"),
         ("path,label,label\na,b,b\n", "two columns of the same name"),
         ("path,label\na,b,c\n", "row 2: 3 values under 2 columns"),
@@ -265,7 +265,7 @@ def test_a_wrong_table_is_refused_with_its_reason(tmp_path, text, message):
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(UserError, match="no manifest"):
         read_manifest(tmp_path / "missing.csv")
-    with pytest.raises(UserError, match=r"\.csv or \.parquet"):
+    with pytest.raises(UserError, match=r"\.csv, \.tsv or \.parquet"):
         read_manifest(table(tmp_path, "x", "labels.json"))
     with pytest.raises(UserError, match="no readable Parquet"):
         read_manifest(table(tmp_path, "x", "labels.parquet"))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import made_runs
 from understudy.run import Run
+from understudy.task import SINGLE_LABEL, Task
 from understudy.types import Output, State, StreamingRecognizer
 
 
@@ -77,7 +78,12 @@ CLASSES = ("blue", "red", "sky")
 
 
 def write_run(
-    folder: Path, *, clip_seconds: float = 1.0, temporal: str = "attention", **data
+    folder: Path,
+    *,
+    clip_seconds: float = 1.0,
+    temporal: str = "attention",
+    task: Task = SINGLE_LABEL,
+    **data,
 ) -> Run:
     """A run as training leaves it, of an untrained small model that takes 4 frames of 32 pixels."""
 
@@ -94,6 +100,7 @@ def write_run(
             built_with=OPTIONS | {"input_size": 32},
             data={"size": 32, "frames": 4} | data,
             clip_seconds=clip_seconds,
+            task=task,
             change=decide,
         )
 

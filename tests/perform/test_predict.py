@@ -51,7 +51,7 @@ class Redness:
     name = model_name = "redness"
     classes: tuple[str, ...] = CLASSES
     task = SINGLE_LABEL
-    threads = unknown_below = stream_frames = None
+    threads = unknown_below = thresholds = stream_frames = None
     streams = False
 
     def __init__(self, clip_seconds: float = 1.0, frames: int = 4) -> None:
@@ -256,10 +256,12 @@ def test_a_file_with_too_few_frames_a_second_or_too_short_is_told(tmp_path: Path
 
 
 def test_lines_and_json():
-    segment = Segment("pick_up", 0.931, 0.0, 1.4, {"pick_up": 0.931, "put_down": 0.069})
+    segment = Segment(
+        "pick_up", 0.931, 0.0, 1.4, {"pick_up": 0.931, "put_down": 0.069}, {"pick_up": 0.931}
+    )
     prediction = FilePrediction("a.mp4", "video", (segment,))
     assert lines(prediction) == ["0.0-1.4 s  pick_up  0.93"]
-    still = Segment("pick_up", 0.931, None, None, {})
+    still = Segment("pick_up", 0.931, None, None, {}, {"pick_up": 0.931})
     assert lines(FilePrediction("a.jpg", "picture", (still,))) == ["pick_up  0.93"]
     assert json.loads(json.dumps(asdict(prediction)))["segments"][0]["end_s"] == 1.4
 

@@ -299,10 +299,10 @@ def test_a_clip_that_could_not_be_read_stays_listed_when_a_run_goes_on(
     or a clip that balanced sampling didn't draw again."""
     read = reader.read_views
 
-    def away(path: Path, wanted):
+    def away(path: Path, *rest):
         if path.name == "00":
             raise DecodeError(path, "the disk was away")
-        return read(path, wanted)
+        return read(path, *rest)
 
     recipe = make_recipe(clips, train={"epochs": 2})
     monkeypatch.setattr(reader, "read_views", away)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from understudy.cli.checking import data_check
 from understudy.cli.say import print_, say
+from understudy.errors import UserError
 
 data_app = typer.Typer(help="Make and check manifests: tables of clips.", no_args_is_help=True)
 
@@ -19,30 +20,52 @@ LARGE = 100_000
 SharedGroups = Annotated[
     bool, typer.Option("--allow-shared-groups", help="Accept groups that stand in two splits.")
 ]
+GroupColumn = Annotated[
+    str | None, typer.Option(metavar="NAME", help="A column that says who is who: its group.")
+]
+GroupLevel = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="The folder of the path that is the group: 1 the first below the root or the table's "
+        "folder, -1 the one that holds the clip.",
+    ),
+]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(metavar="PATTERN", help="A regular expression; its first bracket is the group."),
+]
+Neighbours = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Group files by blocks of this many neighbouring numbers."),
+]
 
 Background = Annotated[
     bool, typer.Option("--background", help="Add rows of class background between segments.")
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there.")]
 
 
 @data_app.command("folder")
 def data_folder(
     folder: Annotated[Path, typer.Argument(help="One sub-folder per class.")],
     out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
-    neighbours: Annotated[
-        int | None, typer.Option(help="Group files by blocks of this many neighbouring numbers.")
-    ] = None,
-    group_by: Annotated[
-        str | None, typer.Option(help="A regular expression; its first group names the group.")
-    ] = None,
+    group_column: GroupColumn = None,
+    group_level: GroupLevel = None,
+    group_by: GroupBy = None,
+    neighbours: Neighbours = None,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    overwrite: Overwrite = False,
 ) -> None:
     """A manifest from a tree of pictures, videos or frame folders."""
+    from understudy.data.grouping import Grouping
     from understudy.data.manifest import complete_splits
     from understudy.data.sources import write_manifest
     from understudy.data.sources.folder import from_folder
 
-    manifest = from_folder(folder, group_by=group_by, neighbours=neighbours)
+    _check_out(out, folder, overwrite)
+    grouping = Grouping(group_column, group_level, group_by, neighbours)
+    manifest = grouping(from_folder(folder))
     progress = say if len(manifest) >= LARGE else None
     manifest = complete_splits(manifest, seed=seed, progress=progress)
     write_manifest(manifest, out)
@@ -53,18 +76,31 @@ def data_folder(
 def data_csv(
     table: Annotated[Path, typer.Argument(help="A table with path and label, CSV or Parquet.")],
     out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
+    group_column: GroupColumn = None,
+    group_level: GroupLevel = None,
+    group_by: GroupBy = None,
+    neighbours: Neighbours = None,
     seed: Annotated[int, typer.Option(help="Seed of the split, where none is given.")] = 0,
     allow_shared_groups: SharedGroups = False,
     background: Background = False,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="What a column is: start_ms=begin, group=who; group= for none."),
+    ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """A manifest from a table, with splits by group where it names none."""
+    from understudy.data.grouping import Grouping
     from understudy.data.sources import read_manifest, write_manifest
 
+    _check_out(out, table, overwrite)
     manifest = read_manifest(
         table,
         seed=seed,
         allow_shared_groups=allow_shared_groups,
         background=background,
+        columns=_columns(column or []),
+        grouping=Grouping(group_column, group_level, group_by, neighbours),
         progress=_progress(table),
     )
     write_manifest(manifest, out)
@@ -76,48 +112,71 @@ def data_from(
     source: Annotated[str, typer.Argument(help="One of: understudy data sources.")],
     place: Annotated[Path, typer.Argument(help="Its folder or file, as downloaded or exported.")],
     out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
+    annotations: Annotated[
+        str | None, typer.Option(help="Which annotations, where a data set has several.")
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(help="Frames a second of frame folders, or in which was counted."),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="What of it is learned: verb, noun or action.")
+    ] = None,
     limit_classes: Annotated[
         int | None, typer.Option(help="The first so many classes, in the data set's own order.")
     ] = None,
     mapping: Annotated[
         Path | None, typer.Option(help="A CSV of label and class: what to learn, and its name.")
     ] = None,
+    media: Annotated[
+        Path | None, typer.Option(help="Folder of the media, if not beside the annotations.")
+    ] = None,
+    rows: Annotated[str | None, typer.Option(help="What a clip is: segments or videos.")] = None,
     split_number: Annotated[
         int | None, typer.Option(help="Which of several official splits.")
     ] = None,
     splits: Annotated[
         str | None, typer.Option(help="official, or groups: whole groups are dealt out anew.")
     ] = None,
-    media: Annotated[
-        Path | None, typer.Option(help="Folder of the media, if not beside the annotations.")
-    ] = None,
-    fps: Annotated[
-        float | None, typer.Option(help="Frames a second by which the tool counted.")
-    ] = None,
     annotator: Annotated[str | None, typer.Option(help="Whose annotations are taken.")] = None,
     field: Annotated[str | None, typer.Option(help="Which of several kinds of labels.")] = None,
+    label_map: Annotated[
+        Path | None, typer.Option(help="A text of class names, one a line, from number 0.")
+    ] = None,
     camera: Annotated[str | None, typer.Option(help="Which of several media of one item.")] = None,
+    group_column: GroupColumn = None,
+    group_level: GroupLevel = None,
+    group_by: GroupBy = None,
+    neighbours: Neighbours = None,
     seed: Annotated[int, typer.Option(help="Seed of the split, where there is none.")] = 0,
     allow_shared_groups: SharedGroups = False,
     background: Background = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """A manifest from a published data set, or from the export of an annotation tool."""
+    from understudy.data.grouping import Grouping
     from understudy.data.manifest import complete_splits
     from understudy.data.sources import write_manifest
     from understudy.data.sources.known import read_source
 
     given = {
+        "annotations": annotations,
+        "fps": fps,
+        "labels": labels,
         "limit_classes": limit_classes,
         "mapping": mapping,
+        "media": media,
+        "rows": rows,
         "split_number": split_number,
         "splits": splits,
-        "media": media,
-        "fps": fps,
         "annotator": annotator,
         "field": field,
         "camera": camera,
+        "label_map": label_map,
     }
-    manifest = read_source(source, place, given)
+    _check_out(out, place, overwrite)
+    grouping = Grouping(group_column, group_level, group_by, neighbours)
+    manifest = grouping(read_source(source, place, given))
     if background:
         from understudy.data.background import with_background
 
@@ -128,6 +187,45 @@ def data_from(
     )
     write_manifest(manifest, out)
     describe_manifest(manifest, out)
+
+
+@data_app.command("folds")
+def data_folds(
+    manifest: Annotated[str, typer.Argument(help="A manifest or a folder.")],
+    out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
+    folds: Annotated[
+        int | None, typer.Option(min=3, max=1000, help="So many, of whole groups.")
+    ] = None,
+    leave_one_group_out: Annotated[
+        bool, typer.Option("--leave-one-group-out", help="A fold for each group.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
+) -> None:
+    """A manifest with a column fold: every clip is tested once, in the fold of its group.
+
+    Train with them: understudy train RECIPE --set data.manifest=OUT --set data.folds=5
+    """
+    from understudy.data.checking import check_rows
+    from understudy.data.folds import COLUMN, LEAVE_ONE_GROUP_OUT, deal_folds, each_fold
+    from understudy.data.sources import read_unchecked, write_manifest
+
+    if (folds is None) != leave_one_group_out:
+        raise UserError("Give --folds K (5 is usual), or --leave-one-group-out: one fold a person.")
+    table = read_unchecked(manifest, progress=_progress(Path(manifest)))
+    check_rows(table)
+    dealt = deal_folds(table, LEAVE_ONE_GROUP_OUT if folds is None else folds, seed=seed)
+    parts = [(one.clip_counts(), one.group_counts()) for one in each_fold(dealt, seed=seed)]
+    write_manifest(dealt, out)
+    print_(str(out), f"{len(dealt)} clips, {len(dealt.classes)} classes, {len(parts)} folds")
+    if COLUMN in table.extras:
+        print_("  the folds that the table named are replaced")
+    if table.splits != ("",):
+        print_("  training by folds does not look at the splits that the table names")
+    for number, (clips, groups) in enumerate(parts, start=1):
+        told = [f"{split} {clips[split]:>5} clips, {groups[split]} groups" for split in clips]
+        print_(f"  fold {number}: {'; '.join(told)}")
+    for note in dealt.notes:
+        print_(f"  {note}")
 
 
 @data_app.command("sources")
@@ -146,6 +244,49 @@ def data_sources() -> None:
             print_(f"  options: {options}")
 
 
+@data_app.command("pack")
+def data_pack(
+    manifest: Annotated[str, typer.Argument(help="A manifest or a folder.")],
+    out: Annotated[Path, typer.Argument(help="A new folder, or a pack to go on with.")],
+    size: Annotated[
+        int, typer.Option(min=8, max=8192, help="Pixels of the shorter side; none is enlarged.")
+    ] = 256,
+    format_: Annotated[
+        Literal["raw", "jpeg"], typer.Option("--format", help="jpeg takes a tenth of the disk.")
+    ] = "raw",
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG.")] = 90,
+    frames: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only the frames that a sampling of so many takes; else all."),
+    ] = None,
+    sampling: Annotated[
+        Literal["uniform", "first", "centre"], typer.Option(help="Which, with --frames.")
+    ] = "uniform",
+) -> None:
+    """Decode and resize once: clips that training reads without decoding (data.pack)."""
+    from understudy.data.pack.making import gigabytes, make_pack
+    from understudy.data.pack.shards import Settings
+    from understudy.judge.subject import read_other
+    from understudy.progress import Heartbeat
+
+    table = read_other(Path(manifest))  # splits and labels are nothing to a pack
+    settings = Settings(
+        short_side=size,
+        jpeg_quality=quality if format_ == "jpeg" else None,
+        frames=frames,
+        sampling=sampling if frames is not None else None,
+    )
+    with Heartbeat(say) as progress:
+        made = make_pack(table, out, settings, track=progress.track, note=progress)
+    print_(str(out))
+    print_(f"{made.clips} of {len(table)} clips, {gigabytes(made.size_bytes)}; "
+           f"{made.new_files} files packed now")  # fmt: skip
+    for fault in made.faults[:20]:
+        print_(f"  not packed: {fault.name}: {fault.reason}")
+    if len(made.faults) > 20:
+        print_(f"  and {len(made.faults) - 20} more: {out / 'failures.json'}")
+
+
 data_app.command("check")(data_check)
 
 
@@ -162,6 +303,31 @@ def data_stage(
 
     film_stage(out, clips=clips, seed=seed, size=size)
     describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
+
+
+def _check_out(out: Path, source: Path, overwrite: bool) -> None:
+    """Refuse to write over what is read, and over any other table unasked. Raises UserError."""
+    from understudy.errors import UserError
+
+    if out.exists() and source.exists() and out.samefile(source):
+        raise UserError(f"{out} is what is read. Give the manifest another name.")
+    if not overwrite and out.is_file():
+        raise UserError(f"{out} is there already. Give another name, or --overwrite to replace it.")
+
+
+def _columns(given: list[str]) -> dict[str, str]:
+    """What each column is, from MEANING=NAME. Raises UserError."""
+    from understudy.errors import UserError
+
+    pairs = [one.partition("=") for one in given]
+    for meaning, equals, _ in pairs:
+        if not equals:
+            raise UserError(f"--column {meaning}: give MEANING=NAME, for example start_ms=begin.")
+    meanings = [meaning.strip() for meaning, *_ in pairs]
+    twice = next((one for one in meanings if meanings.count(one) > 1), None)
+    if twice is not None:
+        raise UserError(f"--column says twice what {twice} is. Give one.")
+    return {meaning: name.strip() for meaning, (*_, name) in zip(meanings, pairs, strict=True)}
 
 
 def _progress(table: Path) -> Callable[[str], None] | None:

@@ -19,9 +19,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from understudy.data.decode import DecodeError, read_timeline
 from understudy.data.manifest import Manifest
-from understudy.data.reader import FileReader, Reader, draws_pixels, sampling_of
+from understudy.data.pack.reading import open_reader
+from understudy.data.reader import Reader, draws_pixels, sampling_of
 from understudy.data.sampling import Timeline
 from understudy.data.transforms import generator_of
+from understudy.errors import UserError
 from understudy.recipe import Data
 from understudy.types import Batch, Output, Sampling, Skipped, Unanswered
 
@@ -67,7 +69,7 @@ class ClipDataset(Dataset):
     ) -> None:
         self.manifest = manifest
         self.sampling = sampling or sampling_of(config)
-        self.reader = reader or FileReader(manifest, config)
+        self.reader = reader or open_reader(manifest, config)
         self.teachers = dict(teachers or {})
 
     def __getitem__(self, key: Key) -> Sample | Skipped:
@@ -180,9 +182,11 @@ def make_loader(
     same pixels. balanced: draw rows with replacement so that classes are equally likely.
     keep_last: keep the last batch although it is smaller. share: (rank, processes), of a batch.
     sampling: how the model looks at clips; by default as `config` says. reader: where clips come
-    from; files by default. teachers: whose answers belong to each clip. pin_memory: for a GPU.
-    Choose an epoch by `loader.batch_sampler.set_epoch(epoch)`.
+    from; by default the pack that `config` names, or files. teachers: whose answers belong to each
+    clip. pin_memory: for a GPU. Choose an epoch by `loader.batch_sampler.set_epoch(epoch)`.
     """
+    looks = [one.sampling for one in (teachers or {}).values()]
+    _refuse_enlarging(config, [sampling or sampling_of(config), *looks])
     varied = augment and draws_pixels(config)
     batches = EpochBatches(
         rows,
@@ -203,6 +207,16 @@ def make_loader(
         # Its own, since a loader draws a seed for its workers, and dropout would depend on that.
         generator=torch.Generator(),
     )
+
+
+def _refuse_enlarging(config: Data, looks: Sequence[Sampling]) -> None:
+    largest = max(look.size for look in looks)
+    if config.short_side is not None and config.short_side < largest:
+        raise UserError(
+            f"A model looks at {largest} pixels a side, and data.short_side is "
+            f"{config.short_side}. Let it be {largest} or more, and pack again with as much "
+            "(--size), or take a teacher that looks at fewer (teacher.size)."
+        )
 
 
 def collate(samples: Sequence[Sample | Skipped]) -> Batch:
@@ -269,7 +283,7 @@ def clip_seconds(manifest: Manifest, rows: Sequence[int]) -> float:
     Of more than 64 clips, 64 spread over them are looked at. Clips that cannot be read do not count
     here; the loader lists them.
     """
-    seconds = [timeline.end_s - timeline.start_s for timeline in _some_timelines(manifest, rows)]
+    seconds = [timeline.running_s for timeline in _some_timelines(manifest, rows)]
     return statistics.median(seconds) if seconds else 0.0
 
 

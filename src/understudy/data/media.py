@@ -20,7 +20,11 @@ PICTURE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .bmp .webp .tif .tiff .avif .heic .heif .ppm .pgm".split()  # noqa: SIM905
 )
 VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .gif".split()  # noqa: SIM905
+    (  # noqa: SIM905
+        ".mp4 .m4v .mov .qt .mkv .webm .avi .divx .mpg .mpeg .vob .m1v .m2v .mpv .ts .mts .m2ts "
+        ".m2t .tod .wmv .asf .flv .f4v .3gp .3g2 .ogv .ogm .gif .mjpeg .mjpg .h264 .264 .avc "
+        ".h265 .265 .hevc .ivf .y4m .mxf .dv .wtv .rm .rmvb .nut"
+    ).split()
 )
 MEDIA_SUFFIXES = PICTURE_SUFFIXES | VIDEO_SUFFIXES
 
@@ -39,12 +43,16 @@ Kind = Literal["video", "picture", "frames"]
 
 
 class DecodeError(Exception):
-    """A clip cannot be read. Loaders skip and count it; nothing is put in its place."""
+    """A clip cannot be read. Loaders skip and count it; nothing is put in its place.
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(path, reason)
+    damaged: its bytes are not those that were once written, as far as one can tell.
+    """
+
+    def __init__(self, path: Path, reason: str, damaged: bool = False) -> None:
+        super().__init__(path, reason, damaged)
         self.path = path
         self.reason = reason
+        self.damaged = damaged
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
@@ -57,7 +65,8 @@ class MediaInfo:
     start_s is the time of the first frame on the file's own clock, not always 0, and duration_s
     the time until the last one ends; a picture lasts 0 seconds and has an fps of 0. frames: their
     number, None where the header does not say. width and height are those of the picture as it is
-    shown, rotation obeyed.
+    shown, rotation obeyed. pauses_s: from when to when after the start no frames come; notes:
+    sentences on what is odd about it.
     """
 
     kind: Kind
@@ -67,6 +76,8 @@ class MediaInfo:
     width: int
     height: int
     start_s: float = 0.0
+    pauses_s: tuple[tuple[float, float], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def exact_s(time_s: float) -> Fraction:
@@ -91,7 +102,8 @@ def faults_of(path: Path, what: str) -> Iterator[None]:
     except MemoryError as error:
         raise DecodeError(path, f"{what}: it asks for more memory than there is") from error
     except Exception as error:
-        raise DecodeError(path, f"{what}: {_reason(error)}") from error
+        of_system = isinstance(error, OSError) and error.errno is not None
+        raise DecodeError(path, f"{what}: {_reason(error)}", damaged=not of_system) from error
 
 
 def _reason(error: Exception) -> str:

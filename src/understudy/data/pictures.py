@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import mmap
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +29,31 @@ def is_picture(head: bytes) -> bool:
         return head[8:12] == b"WEBP"
     starts = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*")
     return head.startswith(starts) or (head[:2] in {b"P5", b"P6"} and head[2:3].isspace())
+
+
+def row_of_jpegs(path: Path) -> bool:
+    """Whether a file is a JPEG and right behind it another of its size: a raw MJPEG, so a video.
+
+    What cameras put behind a picture has another size, as previews and depth have, or is announced
+    in it: the second view of an MPO.
+    """
+    with open_file(path) as file:
+        if file.read(3) != b"\xff\xd8\xff":
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            seam = re.search(rb"\xff\xd9\0*(?=\xff\xd8\xff)", content)
+            if seam is None or content.find(b"MPF\0", 0, seam.start()) >= 0:
+                return False
+            starts = (content[:_JPEG_HEAD], content[seam.end() : seam.end() + _JPEG_HEAD])
+    try:
+        first, second = (Image.open(io.BytesIO(start), formats=("JPEG",)).size for start in starts)
+    except Exception:  # whatever Pillow raises: the reader of pictures will say what is wrong
+        return False
+    return first == second
+
+
+_JPEG_HEAD = 2**20
+"""Bytes that are enough to read the size of a JPEG, colour profile and preview included."""
 
 
 def probe_picture(path: Path) -> MediaInfo:

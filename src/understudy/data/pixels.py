@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import torch
 from av.video.frame import VideoFrame
@@ -9,15 +11,19 @@ from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
 
-def to_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> Tensor:
+def to_rgb(
+    frame: VideoFrame, reformatter: VideoReformatter, pixel_aspect: Fraction | None = None
+) -> Tensor:
     """A decoded frame as (3, H, W) uint8 RGB, as a player shows it; transparency on white.
 
     reformatter: the same one for all frames of a stream, since it keeps what it has set up.
+    pixel_aspect: width of a pixel by its height, as the file has it.
     """
+    width, height = shown_size(frame, pixel_aspect)
 
     def convert(format: str) -> np.ndarray:
         # One thread: starting more takes nine tenths of the time of a small frame.
-        return reformatter.reformat(frame, format=format, threads=1).to_ndarray()
+        return reformatter.reformat(frame, width, height, format, threads=1).to_ndarray()
 
     if any(component.is_alpha for component in frame.format.components):
         rgba = convert("rgba").astype(np.uint16)
@@ -26,6 +32,19 @@ def to_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> Tensor:
     else:
         rgb = convert("rgb24")
     return upright(torch.from_numpy(rgb).permute(2, 0, 1), frame).contiguous()
+
+
+def shown_size(frame: VideoFrame, pixel_aspect: Fraction | None) -> tuple[int, int]:
+    """Width and height at which its pixels are squares, before it is turned: none is thrown away.
+
+    An aspect within a hundredth of 1 is rounding.
+    """
+    aspect = pixel_aspect if pixel_aspect and pixel_aspect > 0 else Fraction(1)
+    if abs(aspect - 1) < Fraction(1, 100):
+        return frame.width, frame.height
+    if aspect > 1:
+        return round(frame.width * aspect), frame.height
+    return frame.width, round(frame.height / aspect)
 
 
 def upright(pixels: Tensor, frame: VideoFrame) -> Tensor:

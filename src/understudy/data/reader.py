@@ -1,27 +1,33 @@
 """From a row of a manifest to what a model is fed with: one interface, whatever it is read from.
 
-`FileReader` decodes media files. `FeatureReader` has the features of a frozen backbone instead of
-pixels. A clip is asked for by (row, view), and by how the models that want it look at it: student
-and teachers share a view's draw, each at its own size, and the file is decoded once for all.
+`FileReader` decodes media files, and `PackReader` (`data/pack/`) has their frames already.
+`FeatureReader` has the features of a frozen backbone instead of pixels. A clip is asked for by
+(row, view), and by how the models that want it look at it: student and teachers share a view's
+draw, each at its own size, and the file is decoded once for all.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from torch import Tensor
 
-from understudy.data.decode import DecodeError, read_timeline, read_views
+from understudy.data.decode import DecodeError, read_timeline, read_views, shrink
 from understudy.data.fingerprint import fingerprint
+from understudy.data.jpeg import through_jpeg
 from understudy.data.kept import Kept, KeptFrames
 from understudy.data.manifest import Manifest
 from understudy.data.pseudo import held, picture_side, pseudo_clip
-from understudy.data.sampling import sample_times
+from understudy.data.sampling import Timeline, sample_times
 from understudy.data.transforms import apply, draw, generator_of, prepare
 from understudy.recipe import Data
 from understudy.types import Sampling
+
+Wanted = Sequence[tuple[Sequence[float], int | None]]
+"""Selections of frames of one clip, each (times_s, short_side) as `decode.read_views` takes it."""
+Views = Callable[[Wanted], list[Tensor]]
 
 
 class Reader(Protocol):
@@ -76,12 +82,7 @@ class FileReader:
     def _decode(self, row: int, view: int | None, looks: Sequence[Sampling]) -> list[Kept]:
         if not looks:
             return []
-        path, record = self.manifest.path_of(row), self.manifest.records[row]
-        found = fingerprint(path)
-        if not self.manifest.is_unchanged(row, found):
-            what = "its bytes have changed" if found else "it is gone"
-            raise DecodeError(path, f"{what} since the run began")
-        timeline = read_timeline(path, record.start_s, record.end_s)
+        timeline, views = self._clip(row)
         wanted = []
         for look in looks:
             generator = None
@@ -93,7 +94,24 @@ class FileReader:
             )
             drawn = view is not None
             wanted.append((times_s, self._side(look, drawn, of_picture=timeline.is_picture)))
-        return [Kept(frames, timeline.is_picture) for frames in read_views(path, wanted)]
+        return [Kept(frames, timeline.is_picture) for frames in views(wanted)]
+
+    def _clip(self, row: int) -> tuple[Timeline, Views]:
+        """The timeline of a clip, and how its frames are read. Raises DecodeError."""
+        path, record = self.manifest.path_of(row), self.manifest.records[row]
+        found = fingerprint(path)
+        if not self.manifest.is_unchanged(row, found):
+            what = "its bytes have changed" if found else "it is gone"
+            raise DecodeError(path, f"{what} since the run began")
+        timeline = read_timeline(path, record.start_s, record.end_s)
+        return timeline, lambda wanted: read_views(path, wanted, self._first)
+
+    def _first(self, frame: Tensor) -> Tensor:
+        """What a pack has done to every frame (3, H, W), before a look makes it as small as it
+        needs."""
+        frame = shrink(frame, self.config.short_side)
+        quality = self.config.jpeg_quality
+        return frame if quality is None else through_jpeg(frame, quality)
 
     def _finished(
         self, row: int, view: int | None, look: Sampling, frames: Tensor, is_picture: bool

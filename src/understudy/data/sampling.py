@@ -20,25 +20,50 @@ METHODS = ("uniform", "first", "centre", "random_segment", "dense")
 class Timeline:
     """From when to when a clip lasts, in seconds on its file's clock, and its frames per second.
 
-    A picture has an fps of 0 and one frame.
+    A picture has an fps of 0 and one frame. pauses: from when to when no frames come, rising; time
+    stands still in them, so that no frame is taken there.
     """
 
     start_s: float
     end_s: float
     fps: float
+    pauses: tuple[tuple[float, float], ...] = ()
 
     @property
     def is_picture(self) -> bool:
         return self.fps == 0
 
     @property
+    def running_s(self) -> float:
+        """How long it lasts without its pauses."""
+        return self.end_s - self.start_s - sum(end - start for start, end in self.pauses)
+
+    @property
     def frames(self) -> int:
         """The number of whole frames, at least 1."""
-        return max(1, round((self.end_s - self.start_s) * self.fps))
+        return max(1, round(self.running_s * self.fps))
 
     def time_of(self, frame: int) -> float:
         """The middle of a frame's time on screen, in seconds."""
-        return self.start_s + (self.end_s - self.start_s) * (frame + 0.5) / self.frames
+        time_s = self.start_s + self.running_s * (frame + 0.5) / self.frames
+        for start_s, end_s in self.pauses:
+            if time_s >= start_s:
+                time_s += end_s - start_s
+        return time_s
+
+    def stretches(self) -> list[Timeline]:
+        """What lies before, between and after its pauses, each with one frame at least."""
+        edges = [self.start_s, *(edge for pause in self.pauses for edge in pause), self.end_s]
+        return [
+            Timeline(start_s, end_s, self.fps)
+            for start_s, end_s in zip(edges[::2], edges[1::2], strict=True)
+            if not self.pauses or (end_s - start_s) * self.fps >= 0.5
+        ]
+
+    def part(self, start_s: float, end_s: float) -> Timeline:
+        """What of it lies between two times; nothing, if `running_s` of that is 0."""
+        pauses = [(max(start_s, a), min(end_s, b)) for a, b in self.pauses]
+        return Timeline(start_s, end_s, self.fps, tuple((a, b) for a, b in pauses if a < b))
 
 
 def sample_times(

@@ -27,7 +27,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from understudy.data.extent import ESTIMATED, extent, period_of, time_base
+from understudy.data.extent import ESTIMATED, INDEXED, extent
 from understudy.data.frames import Frames
 from understudy.data.media import (
     MAX_PIXELS,
@@ -38,7 +38,8 @@ from understudy.data.media import (
     faults_of,
     open_file,
 )
-from understudy.data.pixels import to_rgb, upright
+from understudy.data.packets import period_of, time_base
+from understudy.data.pixels import shown_size, to_rgb, upright
 
 Finished = TypeVar("Finished")
 
@@ -46,6 +47,9 @@ WORTH_A_SEEK = 8
 """A seek pays off when it skips this many frames at least."""
 SHOWN_BEFORE = 3
 """Frames decoded after a key frame and shown before it. More are rare, and only cost time."""
+WITH_INDEX = INDEXED | {"matroska,webm"}
+"""Formats with places of key frames. In the others FFmpeg searches, and times what it lands in
+wrongly."""
 MANY_LATE = frozenset({"h264", "hevc"})
 """Codecs that may reorder more from some frame on: their AVI is counted from its start."""
 FORMATS = (
@@ -65,19 +69,25 @@ OPTIONS = {
 def probe_video(path: Path) -> MediaInfo:
     """What the header says, proven by decoding the first frame. Raises DecodeError."""
     with _open(path) as (container, stream):
-        frame = next(Frames(path, container, stream), None)
+        frames = Frames(path, container, stream)
+        frame = next(frames, None)
         if frame is None:
-            raise DecodeError(path, "it holds no frame")
-        height, width = upright(torch.empty(frame.height, frame.width), frame).shape
-        start, end, fps = extent(path, container, stream)
+            raise DecodeError(path, "it holds no frame", damaged=True)
+        width, height = shown_size(frame, stream.sample_aspect_ratio)
+        height, width = upright(torch.empty(height, width, device="meta"), frame).shape
+        found = extent(path, container, stream, frames, frame)
     return MediaInfo(
         kind="video",
-        duration_s=float(end - start),
-        fps=float(fps),
+        duration_s=float(found.end - found.start),
+        fps=float(found.fps),
         frames=stream.frames or None,
         width=width,
         height=height,
-        start_s=float(start),
+        start_s=float(found.start),
+        pauses_s=tuple(
+            (float(begin - found.start), float(end - found.start)) for begin, end in found.pauses
+        ),
+        notes=found.notes,
     )
 
 
@@ -87,15 +97,18 @@ def read_video(
     finish: Callable[[Tensor], Finished],
     *,
     seek: bool = True,
+    again: Callable[[], None] = lambda: None,
 ) -> list[Finished]:
     """The frame on screen at each time, each (3, H, W) uint8 RGB and passed through `finish`.
 
     times_s: rising, in seconds. Decodes in one pass and jumps ahead only where a key frame lies
     far enough ahead, so that no frame is ever decoded twice; `seek=False` never jumps, and gives
-    the same pixels. Raises DecodeError when a wanted frame is damaged or missing.
+    the same pixels. again: called where a jump has failed and the first time comes once more.
+    Raises DecodeError when a wanted frame is damaged or missing.
     """
     pixels = _read(path, times_s, finish, seek=True) if seek else None
     if pixels is None:
+        again()
         pixels = _read(path, times_s, finish, seek=False)
     assert pixels is not None, "it did not jump"
     return pixels
@@ -108,6 +121,7 @@ def _read(
     pixels: list[Finished] = []
     with _open(path) as (container, stream):
         base, period, reformatter = time_base(stream), period_of(stream), VideoReformatter()
+        aspect = stream.sample_aspect_ratio
         keys = _key_frames(container, stream) if seek else []
         frames = Frames(path, container, stream)
         shown: VideoFrame | None = None
@@ -124,15 +138,17 @@ def _read(
             while ahead is not None and cast(int, ahead.pts) <= tick:
                 shown, ahead = ahead, next(frames, None)
             if shown is None:
-                raise DecodeError(path, f"there is no frame at {time_s:.3f} s yet")
+                raise DecodeError(path, f"there is no frame at {time_s:.3f} s yet", damaged=True)
             if ahead is None and tick > cast(int, shown.pts) + 2 * (shown.duration or period):
                 end_s = float(cast(int, shown.pts) * base)
                 raise DecodeError(
-                    path, f"there is no frame at {time_s:.3f} s; the last one is at {end_s:.3f} s"
+                    path,
+                    f"there is no frame at {time_s:.3f} s; the last one is at {end_s:.3f} s",
+                    damaged=True,
                 )
             if shown.is_corrupt:
-                raise DecodeError(path, f"the frame at {time_s:.3f} s is damaged")
-            pixels.append(finish(to_rgb(shown, reformatter)))
+                raise DecodeError(path, f"the frame at {time_s:.3f} s is damaged", damaged=True)
+            pixels.append(finish(to_rgb(shown, reformatter, aspect)))
     return pixels
 
 
@@ -146,10 +162,11 @@ def stream_video(path: Path, step_s: float | None) -> Iterator[tuple[float, Tens
     """
     with _open(path) as (container, stream):
         base, period, reformatter = time_base(stream), period_of(stream), VideoReformatter()
+        aspect = stream.sample_aspect_ratio
         frames = Frames(path, container, stream)
         shown = next(frames, None)
         if shown is None:
-            raise DecodeError(path, "it holds no frame")
+            raise DecodeError(path, "it holds no frame", damaged=True)
         start, number, until = cast(int, shown.pts), 0, 0
         due = start if step_s is None else _step_middle(start, 0, step_s, base)
         while shown is not None:
@@ -159,8 +176,8 @@ def stream_video(path: Path, step_s: float | None) -> Iterator[tuple[float, Tens
             if due < until:
                 if shown.is_corrupt:
                     time_s = float((now - start) * base)
-                    raise DecodeError(path, f"the frame at {time_s:.3f} s is damaged")
-                yield float((now - start) * base), to_rgb(shown, reformatter)
+                    raise DecodeError(path, f"the frame at {time_s:.3f} s is damaged", damaged=True)
+                yield float((now - start) * base), to_rgb(shown, reformatter, aspect)
             while due < until:
                 number += 1
                 due = until if step_s is None else _step_middle(start, number, step_s, base)
@@ -173,6 +190,7 @@ def stream_video(path: Path, step_s: float | None) -> Iterator[tuple[float, Tens
             raise DecodeError(
                 path,
                 f"it breaks off after {seen_s:.1f} s; its header tells of {info.duration_s:.1f} s",
+                damaged=True,
             )
 
 
@@ -184,8 +202,11 @@ def _step_middle(start: int, number: int, step_s: float, base: Fraction) -> int:
 @contextmanager
 def _open(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     with open_file(path) as file, faults_of(path, "no readable video"):
+        # Too few pictures for FFmpeg to be sure that it is a row of them.
+        format = "mjpeg" if file.read(3) == b"\xff\xd8\xff" else None
+        file.seek(0)
         try:
-            opened = av.open(file, options=OPTIONS, metadata_errors="replace")
+            opened = av.open(file, format=format, options=OPTIONS, metadata_errors="replace")
         except av.error.ArgumentError as error:  # FFmpeg knows it, and it is none of FORMATS
             raise DecodeError(path, "neither a picture nor a video of a known kind") from error
         with cast(InputContainer, opened) as container:
@@ -209,8 +230,11 @@ def _video_stream(path: Path, container: InputContainer) -> VideoStream:
 
 def _key_frames(container: InputContainer, stream: VideoStream) -> list[tuple[int, int]]:
     """Key frames as (presentation time, index time), rising; empty where there is no index."""
+    kind = container.format.name
+    if kind not in WITH_INDEX or (kind == "avi" and stream.codec_context.name in MANY_LATE):
+        return []
     times = sorted(entry.timestamp for entry in stream.index_entries if entry.is_keyframe)
-    if not times or (container.format.name == "avi" and stream.codec_context.name in MANY_LATE):
+    if not times:
         return []
     # An index counts in decoding time, which runs ahead of presentation by a constant, and by a
     # frame more for each one that is decoded after a key frame and shown before it.

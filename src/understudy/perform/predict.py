@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -17,13 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.data.decode import natural_key, probe, read_frames
+from understudy.data.decode import natural_key, probe, read_frames, timeline_of
 from understudy.data.media import MEDIA_SUFFIXES, DecodeError, MediaInfo, is_folder
 from understudy.data.pseudo import held
 from understudy.data.sampling import Timeline, sample_times
 from understudy.data.sources.folder import DEEPEST, identity_of, is_frame_folder
 from understudy.data.transforms import prepare
 from understudy.errors import UserError
+from understudy.perform.holding import NO_LABEL, thresholds_for
 from understudy.perform.windows import Segment, merge_windows, segment_of, window_bounds
 from understudy.run import PICTURE_WINDOW_S
 from understudy.types import Classifier, Sampling
@@ -35,7 +36,8 @@ class FilePrediction:
 
     kind: video, picture or frames, or "unreadable": `error` then says why, and there are no
     segments. warnings: sentences on why the answers may be wrong, as those of too few frames a
-    second.
+    second, and on what is odd about the file. damaged: it cannot be read because its bytes are not
+    those that were once written.
     """
 
     path: str
@@ -43,6 +45,7 @@ class FilePrediction:
     segments: tuple[Segment, ...] = ()
     error: str | None = None
     warnings: tuple[str, ...] = ()
+    damaged: bool = False
 
 
 def predict(
@@ -59,6 +62,7 @@ def predict(
     """
     waiting: list[tuple[_File, Tensor]] = []
     read: list[_File] = []
+    thresholds = thresholds_for(classifier)
     look = classifier.sampling
     for file in _files(paths, takes_clips=look.clip_seconds > 0):
         try:
@@ -66,38 +70,47 @@ def predict(
                 waiting.append((file, clip))
                 if len(waiting) == batch_size:
                     _recognise(classifier, waiting)
-                    yield from (_result(done, classifier.classes) for done in read)
+                    yield from (_result(done, classifier.classes, thresholds) for done in read)
                     read.clear()
         except DecodeError as error:
-            file.error = error.reason
+            file.error, file.damaged = error.reason, error.damaged
         read.append(file)
     if waiting:
         _recognise(classifier, waiting)
-    yield from (_result(done, classifier.classes) for done in read)
+    yield from (_result(done, classifier.classes, thresholds) for done in read)
 
 
 def lines(prediction: FilePrediction) -> list[str]:
-    """A result as plain text, a line for each segment: `0.0-1.4 s  pick_up  0.93`."""
+    """A result as plain text, a line for each segment: `0.0-1.4 s  pick_up  0.93`; of several
+    labels each with its probability, the highest first."""
     if prediction.error is not None:
         return [f"not read: {prediction.error}"]
     return [
-        f"{segment.label}  {segment.probability:.2f}"
+        _said(segment.labels)
         if segment.start_s is None
-        else f"{segment.start_s:.1f}-{segment.end_s:.1f} s  {segment.label}  "
-        f"{segment.probability:.2f}"
+        else f"{segment.start_s:.1f}-{segment.end_s:.1f} s  {_said(segment.labels)}"
         for segment in prediction.segments
     ]
 
 
+def _said(labels: dict[str, float]) -> str:
+    ordered = sorted(labels.items(), key=lambda one: -one[1])
+    return ", ".join(f"{label}  {probability:.2f}" for label, probability in ordered) or NO_LABEL
+
+
 @dataclass(slots=True)
 class _File:
-    """A file on its way; `scores` grows by (K,) per recognised window."""
+    """A file on its way; `scores` grows by (K,) per recognised window.
+
+    stretches: where it does not pause, each with its windows.
+    """
 
     path: Path
     kind: str = "unreadable"
-    duration_s: float = 0.0
+    stretches: list[tuple[Timeline, list[Timeline]]] = field(default_factory=list)
     scores: list[np.ndarray] = field(default_factory=list)
     error: str | None = None
+    damaged: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -143,16 +156,20 @@ def _clips(file: _File, look: Sampling, at_once: int) -> Iterator[Tensor]:
     """The windows of a file, each (t, 3, S, S) uint8, its frames those that evaluation would take.
 
     Windows that overlap share most of their decoding, so `at_once` of them are read in one pass.
-    Fills in the file's kind and duration first. Raises DecodeError.
+    Fills in what the file is first. Raises DecodeError.
     """
     if file.error is not None:
         return
     info = probe(file.path)
-    file.kind, file.duration_s = info.kind, info.duration_s
-    file.warnings = tuple(_warnings(info, look))
+    timeline = timeline_of(info)
+    window_s = look.clip_seconds or PICTURE_WINDOW_S
+    file.kind = info.kind
+    file.stretches = [(one, list(_windows(one, window_s))) for one in timeline.stretches()]
+    file.warnings = (*_warnings(info, timeline, look), *info.notes)
     times_s = (
-        sample_times(look.method, look.frames, timeline, stride_s=look.stride_s)
-        for timeline in _timelines(info, look.clip_seconds or PICTURE_WINDOW_S)
+        sample_times(look.method, look.frames, window, stride_s=look.stride_s)
+        for _, windows in file.stretches
+        for window in windows
     )
     while windows := list(islice(times_s, at_once)):
         wanted = sorted({time_s for window in windows for time_s in window})
@@ -164,7 +181,7 @@ def _clips(file: _File, look: Sampling, at_once: int) -> Iterator[Tensor]:
         yield from (frames[[place[time_s] for time_s in window]] for window in windows)
 
 
-def _warnings(info: MediaInfo, look: Sampling) -> Iterator[str]:
+def _warnings(info: MediaInfo, timeline: Timeline, look: Sampling) -> Iterator[str]:
     """What a file has less of than the clips of training: frames a second, seconds."""
     taught = look.taught_fps
     if info.kind == "picture" or taught is None:
@@ -175,19 +192,19 @@ def _warnings(info: MediaInfo, look: Sampling) -> Iterator[str]:
             f"{taught:.2g} a second: it sees actions faster than any that it learned from, and its "
             "labels are not to be trusted"
         )
-    if info.duration_s < look.clip_seconds / 2:
+    if timeline.running_s < look.clip_seconds / 2:
         yield (
-            f"it lasts {info.duration_s:.2g} s, less than half of a clip of training "
+            f"it lasts {timeline.running_s:.2g} s, less than half of a clip of training "
             f"({look.clip_seconds:.2g} s): it can hardly hold a whole action"
         )
 
 
-def _timelines(info: MediaInfo, window_s: float) -> Iterator[Timeline]:
+def _windows(stretch: Timeline, window_s: float) -> Iterator[Timeline]:
     """The timeline of every window, on the file's clock and widened to whole frames."""
-    start_s, end_s, fps = info.start_s, info.start_s + info.duration_s, info.fps
-    for first_s, last_s in window_bounds(info.duration_s, window_s):
-        if info.kind == "picture" or (first_s, last_s) == (0.0, info.duration_s):
-            yield Timeline(start_s, end_s, fps)
+    start_s, end_s, fps = stretch.start_s, stretch.end_s, stretch.fps
+    for first_s, last_s in window_bounds(end_s - start_s, window_s):
+        if stretch.is_picture or (first_s, last_s) == (0.0, end_s - start_s):
+            yield stretch
             continue
         yield Timeline(
             start_s + math.floor(first_s * fps + 1e-6) / fps,
@@ -222,11 +239,26 @@ def _recognise(classifier: Classifier, waiting: list[tuple[_File, Tensor]]) -> N
     waiting.clear()
 
 
-def _result(file: _File, classes: tuple[str, ...]) -> FilePrediction:
+def _result(file: _File, classes: tuple[str, ...], thresholds: np.ndarray | None) -> FilePrediction:
     if file.error is not None:
-        return FilePrediction(str(file.path), "unreadable", error=file.error)
+        return FilePrediction(str(file.path), "unreadable", error=file.error, damaged=file.damaged)
     if file.kind == "picture":
-        segments: tuple[Segment, ...] = (segment_of(file.scores[0], classes, None, None),)
+        segment = segment_of(file.scores[0], classes, None, None, thresholds)
+        segments: tuple[Segment, ...] = (segment,)
     else:
-        segments = merge_windows(np.stack(file.scores), file.duration_s, classes)
+        segments = tuple(_segments(file, classes, thresholds))
     return FilePrediction(str(file.path), file.kind, segments, warnings=file.warnings)
+
+
+def _segments(
+    file: _File, classes: tuple[str, ...], thresholds: np.ndarray | None
+) -> Iterator[Segment]:
+    """Those of each stretch: none reaches over a pause."""
+    start_s, scores = file.stretches[0][0].start_s, iter(file.scores)
+    for stretch, windows in file.stretches:
+        of_stretch = np.stack(list(islice(scores, len(windows))))
+        since_s, duration_s = stretch.start_s - start_s, stretch.end_s - stretch.start_s
+        for segment in merge_windows(of_stretch, duration_s, classes, thresholds):
+            assert segment.start_s is not None, "of a video"
+            assert segment.end_s is not None, "of a video"
+            yield replace(segment, start_s=since_s + segment.start_s, end_s=since_s + segment.end_s)

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from understudy.errors import UserError
+from understudy.perform.holding import thresholds_for
 from understudy.perform.predict import lines, predict
 from understudy.types import Classifier
 
-_READABLE = "Give videos, pictures or folders of them; what is damaged must be copied or made anew."
+_READABLE = "Give videos, pictures or folders of them."
+_DAMAGED = "What is damaged or breaks off must be copied or made anew."
 
 
 def predict_files(
@@ -27,10 +29,13 @@ def predict_files(
     note: takes a sentence that is no result, as a warning is.
     Raises UserError naming all that could not be read, once the others are shown.
     """
+    thresholds_for(classifier, note)
     failed: list[str] = []
+    remedy = _READABLE
     for prediction in predict(classifier, files):
         if prediction.error is not None:
             failed.append(f"  {prediction.path}: {prediction.error}")
+            remedy = f"{_READABLE} {_DAMAGED}" if prediction.damaged else remedy
         for warning in prediction.warnings:
             note(f"WARNING: {prediction.path}: {warning}.")
         if as_json:
@@ -40,4 +45,4 @@ def predict_files(
                 show(f"{prediction.path}  {line}")
     if failed:
         named = "\n".join(failed)
-        raise UserError(f"{len(failed)} could not be read:\n{named}\n{_READABLE}")
+        raise UserError(f"{len(failed)} could not be read:\n{named}\n{remedy}")

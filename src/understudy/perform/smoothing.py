@@ -2,18 +2,20 @@
 
 The probabilities of all classes are averaged exponentially: after `time_constant_s` seconds, what
 was before weighs 1/e, however far apart frames are. The label is the class with the highest average
-if that reaches the threshold, else "unknown"; until enough was seen it is "warming up". There is
-no hysteresis: the label printed is always what these two numbers say.
+if that reaches the threshold, else "unknown"; until enough was seen it is "warming up". Where
+several labels may hold, all are said whose averages reach their thresholds, and "unknown" is not:
+that none holds is an answer. There is no hysteresis: what is printed is what these numbers say.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from understudy.data.columns import SEPARATOR
 from understudy.record import UNKNOWN, WARMING_UP, is_reserved
 
 
@@ -44,14 +46,16 @@ class MovingAverage:
 class Change:
     """From `time_s` on there is another label.
 
-    label: a class, or "unknown" or "warming up". best, probability: the class with the highest
-    average and that average, whatever the label is.
+    label: a class, or "unknown" or "warming up"; where several may hold those that do, joined by
+    `|`, and empty where none does. best, probability: the class with the highest average and that
+    average, whatever the label is. labels: the averages of the classes that are named.
     """
 
     time_s: float
     label: str
     best: str
     probability: float
+    labels: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,10 @@ class Stretch:
 class Labels:
     """Names a label for every frame and keeps the stretch that lasts. Memory does not grow."""
 
-    def __init__(self, classes: tuple[str, ...], threshold: float) -> None:
-        self.classes, self.threshold = classes, threshold
+    def __init__(
+        self, classes: tuple[str, ...], threshold: float, thresholds: np.ndarray | None = None
+    ) -> None:
+        self.classes, self.threshold, self.thresholds = classes, threshold, thresholds
         # Models of before these words were reserved may have such a class.
         self._labels = [f"class {one}" if is_reserved(one) else one for one in classes]
         self._change: Change | None = None
@@ -83,12 +89,20 @@ class Labels:
         """
         number = int(average.argmax())
         best, probability = self.classes[number], float(average[number])
-        label = self._labels[number] if probability >= self.threshold else UNKNOWN
-        label = label if known else WARMING_UP
+        if self.thresholds is not None:
+            holding = np.flatnonzero(average >= self.thresholds).tolist()
+        else:
+            holding = [number] if probability >= self.threshold else []
+        label = SEPARATOR.join(self._labels[k] for k in holding)
+        if not holding and self.thresholds is None:
+            label = UNKNOWN
+        if not known:
+            label, holding = WARMING_UP, []
         change = ended = None
         if self._change is None or label != self._change.label:
             ended = self.end(time_s)
-            self._change = change = Change(time_s, label, best, probability)
+            said = {self._labels[k]: float(average[k]) for k in holding}
+            self._change = change = Change(time_s, label, best, probability, said)
         self._sum += probability
         self._frames += 1
         return change, ended

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -10,7 +11,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
-from understudy.data.decode import stream_frames
+from understudy.data.decode import probe, stream_frames
 from understudy.data.pixels import to_rgb
 from understudy.perform.camera import Camera
 from understudy.perform.newest import Newest
@@ -51,7 +52,7 @@ class Source(Protocol):
 class FileSource:
     """The frames of a video file, `step_s` seconds apart; None: every frame.
 
-    Iterating raises DecodeError where it cannot be read.
+    What comes after a pause begins afresh. Iterating raises DecodeError where it cannot be read.
     """
 
     live = False
@@ -61,8 +62,11 @@ class FileSource:
         self._path, self._step_s = path, step_s
 
     def __iter__(self) -> Iterator[TimedFrame]:
-        for number, (time_s, pixels) in enumerate(stream_frames(self._path, self._step_s)):
-            yield TimedFrame(time_s, pixels, number == 0)
+        begins_s = [0.0, *(end_s for _, end_s in probe(self._path).pauses_s)]
+        for time_s, pixels in stream_frames(self._path, self._step_s):
+            begun = bisect_right(begins_s, time_s + 1e-6)
+            yield TimedFrame(time_s, pixels, begun > 0)
+            del begins_s[:begun]
 
     def close(self) -> None:
         """Nothing is held between frames."""

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from understudy.data.transforms import prepare
 from understudy.errors import UserError
+from understudy.perform.holding import thresholds_for
 from understudy.perform.pace import Pace, Slow
 from understudy.perform.restarts import OverlappingRestarts
 from understudy.perform.smoothing import Change, Labels, Latencies, MovingAverage, Stretch
@@ -117,7 +118,8 @@ class Stream:
     Yields a Change when the label becomes another one and, before it, the Stretch that it ends;
     the last Stretch where the stream ends by itself. `finish` gives it where it does not. Yields a
     Slow, once, when frames come less often than the model was taught at.
-    threshold: a lower probability makes the label "unknown". Until the model has its context, the
+    threshold: a lower probability makes the label "unknown"; where several labels may hold, each
+    has a threshold of its own instead. Until the model has its context, the
     label is "warming up". smoothing_s: the time constant of the average over time; 0: none; None:
     one step between frames.
     """
@@ -131,7 +133,7 @@ class Stream:
         smoothing_s: float | None = None,
     ) -> None:
         self._model, self._source = model, source
-        self._labels = Labels(model.classes, threshold)
+        self._labels = Labels(model.classes, threshold, thresholds_for(model.classifier))
         self._average = MovingAverage(
             (model.step_s or PICTURE_STEP_S) if smoothing_s is None else smoothing_s
         )
@@ -148,6 +150,9 @@ class Stream:
             arrived = time.perf_counter()
             if fresh:
                 self._model.begin()
+                paused = None if self._source.live else self.finish()
+                if paused is not None:
+                    yield paused
             if not self._model.has_context:
                 self._average.begin()
             average = self._average.add(time_s, self._model.probabilities(pixels))

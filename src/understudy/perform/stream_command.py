@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from understudy.data.decode import stream_frames
-from understudy.data.media import DecodeError
+from understudy.data.decode import probe, stream_frames
+from understudy.data.media import DecodeError, MediaInfo
 from understudy.errors import UserError
 from understudy.judge.predictions import counted
 from understudy.perform.camera import find_camera, list_cameras
+from understudy.perform.holding import NO_LABEL, thresholds_for
 from understudy.perform.loading import load
 from understudy.perform.newest import LostError
 from understudy.perform.pace import Slow
@@ -75,13 +76,19 @@ def recognise_stream(
     model = StreamModel(classifier)
     camera = find_camera(options.camera) if options.camera is not None else None
     if file is not None:
-        _refuse_unreadable(file)
+        for sentence in _probed(file).notes:
+            note(f"{file}: {sentence}.")
     for name in filter(is_reserved, classifier.classes):
         note(
             f'The model has a class called "{name}", a word that streams keep for themselves: here '
             f'that class is "class {name}".'
         )
-    threshold = options.unknown if options.unknown is not None else _threshold(classifier, note)
+    threshold = 0.0
+    if classifier.task.several:
+        _refuse_unknown(options)
+        thresholds_for(classifier, note)
+    else:
+        threshold = options.unknown if options.unknown is not None else _threshold(classifier, note)
     source: Source
     if camera is not None:
         patience_s = RECONNECT_S if options.reconnect_s is None else options.reconnect_s
@@ -118,6 +125,15 @@ def _check(options: Options, file: Path | None) -> None:
     _check_seconds("--reconnect", options.reconnect_s)
 
 
+def _refuse_unknown(options: Options) -> None:
+    if options.unknown is not None:
+        raise UserError(
+            "--unknown is for models that name one label. This one says every label from a "
+            "threshold of its own on, and none where none holds; the thresholds stand in "
+            "thresholds.json of its run."
+        )
+
+
 def _threshold(classifier: Classifier, note: Say) -> float:
     """The probability below which the label is unknown: as it was set, or set now for a run."""
     if classifier.unknown_below is not None:
@@ -140,7 +156,8 @@ def _show_event(event: Any, stream: Stream, as_json: bool, show: Say) -> None:
         timed = {"latency_median_ms": latency_ms} if isinstance(event, Change) else {}
         show(_json(event, timed))
     elif isinstance(event, Change):
-        show(f"{event.time_s:7.1f} s  {event.label}  {event.probability:.2f}  {latency_ms:.1f} ms")
+        label = event.label or NO_LABEL
+        show(f"{event.time_s:7.1f} s  {label}  {event.probability:.2f}  {latency_ms:.1f} ms")
 
 
 def too_slow(slow: Slow, dropped: int) -> str:
@@ -203,12 +220,13 @@ def _check_seconds(option: str, value: float | None) -> None:
         raise UserError(f"{option} {value:g}: give seconds, 0 or more.")
 
 
-def _refuse_unreadable(path: Path) -> None:
+def _probed(path: Path) -> MediaInfo:
     """A file that is no video is refused before validation clips are recognised for minutes."""
     if not path.exists():
         raise UserError(f"{path}: there is no such file")
     try:
         next(stream_frames(path, None))
+        return probe(path)
     except DecodeError as error:
         raise UserError(f"{path}: {error.reason}. Give one video file.") from error
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from understudy.recipe.values import (
     Count,
+    Folds,
     Method,
     NotNegative,
     Number,
@@ -74,6 +75,14 @@ class Data(Section):
 
     manifest: Place
     """A manifest (CSV or Parquet) or a folder with one sub-folder per class."""
+    pack: Place | None = None
+    """A folder that `understudy data pack` has made of these clips. Their frames are read from
+    there, the same as from files with the `short_side` and `jpeg_quality` that it was made with."""
+    short_side: Pixels | None = None
+    """Frames whose shorter side is longer are made that small first, before anything is drawn or
+    resized to `size`; by default that of the pack, if there is one."""
+    jpeg_quality: Annotated[Whole, Field(ge=1, le=100)] | None = None
+    """Frames become JPEGs of this quality after that; by default as in the pack."""
     size: Pixels = 224
     """Pixels a side that models see."""
     frames: Count = 8
@@ -83,7 +92,12 @@ class Data(Section):
     augment: Augment = Augment()
     pseudo: Pseudo | None = None
     split_seed: Seed = 0
-    """Seed of the split, where the manifest names none."""
+    """Seed of the split, where the manifest names none, and of folds."""
+    folds: Folds = None
+    """Test every clip once, by a student that has not met its group: in so many folds of whole
+    groups, or one group after the other. All of them are trained, one run each."""
+    fold: Count | None = None
+    """Train this one of the folds alone."""
     seed: Seed = 0
     """Seed of every augmentation draw; apart from the seed of training, so that several students
     can see the same pixels."""
@@ -97,7 +111,21 @@ class Data(Section):
     """Training stops when more than this share of the clips cannot be read."""
 
     @model_validator(mode="after")
+    def _fold_is_one_of_the_folds(self) -> Data:
+        if self.fold is not None and self.folds is None:
+            raise ValueError("fold is one of folds; say how many there are")
+        if self.fold is not None and isinstance(self.folds, int) and self.fold > self.folds:
+            raise ValueError(f"there is no fold {self.fold} of {self.folds}")
+        return self
+
+    @model_validator(mode="after")
     def _stride_belongs_to_dense(self) -> Data:
         if (self.sampling == "dense") != (self.stride_s is not None):
             raise ValueError("stride_s and sampling: dense go together; give both or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _frames_are_large_enough(self) -> Data:
+        if self.short_side is not None and self.short_side < self.size:
+            raise ValueError(f"short_side is {self.short_side}, less than the size {self.size}")
         return self

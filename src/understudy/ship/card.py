@@ -20,7 +20,10 @@ from understudy.ship.templating import page_template
 MEASURES = {
     "top1": ("accuracy", "top-1 accuracy"),
     "top5": ("accuracy", "top-5 accuracy"),
+    "map": ("mAP", "mAP"),
+    "micro_f1": ("f1", "micro F1"),
     "macro_f1": ("f1", "macro F1"),
+    "exact_match": ("exact_match", "all labels right"),
     "calibration_error": ("ece", "calibration error"),
 }
 """Metric of a run -> its type on the hub, and its name."""

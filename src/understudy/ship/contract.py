@@ -23,6 +23,7 @@ def build_contract(
     """
     format_, look = FORMATS[runtime], asdict(classifier.sampling)
     size, frames = look.pop("size"), look.pop("frames")
+    holds = {"thresholds": list(classifier.thresholds)} if classifier.thresholds else {}
     return {
         "format": CONTRACT_FORMAT,
         "contract_version": CONTRACT_VERSION,
@@ -35,6 +36,7 @@ def build_contract(
         "task": classifier.task.name,
         "parameters": parameter_count(classifier.model),
         "classes": list(classifier.classes),
+        **holds,
         "unknown_below": classifier.unknown_below,
         "unfinished": unfinished(classifier.run),
         "batch": "any" if format_.ANY_BATCH else 1,

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from understudy.errors import UserError
+from understudy.judge.thresholds import thresholds_of
 from understudy.run import Run, write_json, write_text
 from understudy.ship.artifact import (
     Artifact,
@@ -93,6 +94,7 @@ def export_run(
 
         schemes_of(format, ask=int8)
     classifier = run.classifier(checkpoint)
+    thresholds_of(classifier, note=progress)
     frames = classifier.clip_frames
     clips, source = real_clips(run, manifest, sampling=classifier.sampling)
 

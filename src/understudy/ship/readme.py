@@ -6,6 +6,7 @@ from typing import Any
 
 from understudy.ship.formats import FORMATS
 from understudy.ship.templating import page_template
+from understudy.task import SINGLE_LABEL, task_named
 
 
 def render_readme(contract: dict[str, Any]) -> str:
@@ -20,4 +21,5 @@ def render_readme(contract: dict[str, Any]) -> str:
         step=contract["graphs"].get("step"),
         frames=contract["input"]["frames"],
         lengths=len(clip["inputs"]) > 1,
+        several=task_named(contract.get("task") or SINGLE_LABEL.name).several,
     )

@@ -37,6 +37,8 @@ class ArtifactRecognizer:
         self.sampling = sampling_of_contract(contract)
         self.threads = threads
         self.unknown_below: float | None = contract["unknown_below"]
+        thresholds = contract.get("thresholds")
+        self.thresholds = None if thresholds is None else tuple(thresholds)
         self.streams = "step" in contract["graphs"]
         self.stream_frames: int | None = contract["graphs"].get("step", {}).get("stream_frames")
         self._path = path

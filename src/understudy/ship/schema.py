@@ -21,6 +21,8 @@ from pydantic import (
     model_validator,
 )
 
+from understudy.task import MULTI_LABEL
+
 CONTRACT_FORMAT = "understudy-artifact"
 CONTRACT_VERSION = 2
 
@@ -141,6 +143,8 @@ class Contract(Strict):
     task: Name | None = None
     parameters: Count
     classes: list[Name] = Field(min_length=1, max_length=100_000)
+    thresholds: list[Share] | None = None
+    """From which probability each class holds, where several may."""
     unknown_below: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None
     unfinished: Text | None = None
     batch: Literal["any", 1]
@@ -156,6 +160,10 @@ class Contract(Strict):
         if len(set(self.classes)) < len(self.classes):
             [(twice, _)] = Counter(self.classes).most_common(1)
             raise ValueError(f"the class {twice!r} stands twice in classes")
+        if self.task == MULTI_LABEL.name and self.thresholds is None:
+            raise ValueError(f"the task is {self.task} and thresholds are missing")
+        if self.thresholds is not None and len(self.thresholds) != len(self.classes):
+            raise ValueError(f"{len(self.thresholds)} thresholds for {len(self.classes)} classes")
         frames, size = self.input.frames, self.input.size
         clip = [[frames, 3, size, size], *([[1]] if frames > 1 else [])]
         _fit("graphs.clip.inputs", self.graphs.clip.inputs, clip, exactly=True)

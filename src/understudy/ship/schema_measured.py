@@ -156,6 +156,9 @@ class Scheme(Strict):
     top1: Share | None = None
     top1_low: Share | None = None
     top1_high: Share | None = None
+    map: Share | None = None
+    map_low: Share | None = None
+    map_high: Share | None = None
     difference_points: Number | None = None
     low_points: Number | None = None
     high_points: Number | None = None
@@ -173,7 +176,8 @@ class Scheme(Strict):
 
     @model_validator(mode="after")
     def _measured_or_failed(self) -> Self:
-        if self.failure is None and None in (self.n, self.bytes, self.top1, self.ratio):
+        metric = self.top1 if self.map is None else self.map
+        if self.failure is None and None in (self.n, self.bytes, metric, self.ratio):
             raise ValueError("neither figures nor a failure")
         return self
 

@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader
 
 from understudy.data.loader import make_loader
 from understudy.data.manifest import Manifest
-from understudy.data.reader import FeatureReader, FileReader, Reader, draws_pixels
+from understudy.data.pack.reading import notes_on, open_reader
+from understudy.data.reader import FeatureReader, Reader, draws_pixels
 from understudy.errors import UserError
 from understudy.models import create_model
 from understudy.models.frames import FramesRecognizer
@@ -113,6 +114,8 @@ def prepare(
         )
     skipped = SkippedClips(manifest, recipe.data.max_bad_share)
     load = _LoaderMaker(recipe, manifest, device, processes)
+    for sentence in notes_on(load.reader):
+        reporter.note(sentence)
 
     teachers = {}
     for name in recipe.all_teachers:
@@ -176,7 +179,7 @@ class _LoaderMaker:
     ) -> None:
         self.recipe, self.manifest = recipe, manifest
         self.device, self.processes = device, processes
-        self.reader = FileReader(manifest, recipe.data)  # one, that all loaders keep frames in
+        self.reader = open_reader(manifest, recipe.data)  # one, that all loaders keep frames in
 
     def __call__(
         self, split: str, *, augment: bool = False, reader: Reader | None = None, **options: Any

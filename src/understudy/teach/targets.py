@@ -118,7 +118,7 @@ def open_known(
     note: Callable[[str], None],
 ) -> Known:
     """The stores of a teacher below `folder`; None keeps nothing."""
-    plain = what_it_depends_on(teacher, precision)
+    plain = what_it_depends_on(teacher, precision) | pixels_of(data)
     drawn = plain | {"draw": draw_of(data)}
 
     def store(what: dict[str, Any]) -> Store | None:
@@ -142,6 +142,13 @@ def what_it_depends_on(teacher: FrozenTeacher, precision: str) -> dict[str, Any]
         "resize": RESIZE,
         "precision": precision,
     }
+
+
+def pixels_of(data: Data) -> dict[str, Any]:
+    """What is done to decoded frames before a teacher's own resize, where anything is. A pack gives
+    the pixels that files give, and so it is not named."""
+    done = {"short_side": data.short_side, "jpeg_quality": data.jpeg_quality}
+    return {"frames": done} if any(done.values()) else {}
 
 
 def draw_of(data: Data) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from understudy.teach.teachers import FrozenTeacher
 
 MAY_CHANGE = (
     "name",
+    "data.pack",
     "data.workers",
     "data.memory_mb",
     "train.device",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from understudy.data.background import with_background
+from understudy.data.grouping import Grouping
 from understudy.data.manifest import Manifest, complete_splits
 from understudy.data.media import kind_of
 from understudy.data.sources.folder import from_folder
@@ -22,17 +23,21 @@ def read_manifest(
     allow_shared_groups: bool = False,
     background: bool = False,
     seed: int = 0,
+    columns: Mapping[str, str] | None = None,
+    grouping: Grouping | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Manifest:
     """Read a table (CSV or Parquet) or a folder with one sub-folder per class, and check it.
 
     Splits are completed as `complete_splits` says. A row without a group is a group of its own.
     background: add rows for what lies between the segments of a video, as `with_background` says.
-    progress: is told what begins and of how many rows: reading, checking, splitting.
+    columns: which column of a table is what, see `from_table`. grouping: another rule for who is
+    who than the column group. progress: is told what begins and of how many rows: reading,
+    checking, splitting.
 
     Raises UserError for anything that is wrong with the table.
     """
-    manifest = read_unchecked(path, progress)
+    manifest = read_unchecked(path, columns=columns, grouping=grouping, progress=progress)
     try:
         if background:
             manifest = with_background(manifest)
@@ -43,7 +48,13 @@ def read_manifest(
         raise UserError(f"{path}: {error}") from error
 
 
-def read_unchecked(path: str | Path, progress: Callable[[str], None] | None = None) -> Manifest:
+def read_unchecked(
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    grouping: Grouping | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Manifest:
     """The rows of a table or a folder as they are, whatever is wrong with them.
 
     Raises UserError where they cannot be read.
@@ -53,12 +64,18 @@ def read_unchecked(path: str | Path, progress: Callable[[str], None] | None = No
         raise UserError(f"There is no manifest {path}: neither a table nor a folder.")
     kind = kind_of(path)
     if kind == "a folder":
-        return from_folder(path)
-    if kind != "file":
-        raise UserError(f"{path} is {kind}; a manifest is a .csv or .parquet file, or a folder.")
-    if progress is not None:
-        progress(f"reading about {about_rows(path):,} rows of {path}")
-    return from_table(path)
+        if columns:
+            raise UserError(f"{path} is a folder; columns are those of a table.")
+        manifest = from_folder(path)
+    elif kind != "file":
+        raise UserError(
+            f"{path} is {kind}; a manifest is a .csv, .tsv or .parquet file, or a folder."
+        )
+    else:
+        if progress is not None:
+            progress(f"reading about {about_rows(path):,} rows of {path}")
+        manifest = from_table(path, columns)
+    return manifest if grouping is None else grouping(manifest)
 
 
 def write_manifest(manifest: Manifest, path: str | Path) -> None:

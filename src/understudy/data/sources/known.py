@@ -21,10 +21,24 @@ from understudy.data.sources.about import About
 from understudy.errors import UserError, nearest
 
 MODULES: dict[str, str] = {
+    "charades": "published.charades",
+    "ego4d": "published.ego4d",
+    "egtea": "published.egtea",
+    "epic-kitchens": "published.epic_kitchens",
+    "hmdb51": "published.hmdb51",
+    "jester": "published.jester",
+    "kinetics": "published.kinetics",
+    "something-something": "published.something",
+    "stanford40": "published.stanford40",
     "ucf101": "published.ucf101",
     "wlasl": "published.wlasl",
     "create-ml": "annotations.create_ml",
+    "cvat": "annotations.cvat",
+    "fiftyone": "annotations.fiftyone",
     "label-studio": "annotations.label_studio",
+    "lerobot": "annotations.lerobot",
+    "mmaction2": "annotations.mmaction2",
+    "via": "annotations.via",
 }
 """Name on the command line -> module in `published/` or `annotations/`."""
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-import difflib
-import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,62 +15,74 @@ import pyarrow.parquet as pq
 from understudy.data.columns import TEXT, Columns, Labels, Text, as_text, pc
 from understudy.data.manifest import Manifest
 from understudy.data.media import kind_of
-from understudy.data.sources.csv_text import check_width, read_csv
+from understudy.data.sources.cells import group_cells, is_nested, label_cells, split_cells
+from understudy.data.sources.csv_text import check_width, read_csv, without_blanks
+from understudy.data.sources.dialect import SAVE_AS_CSV
+from understudy.data.sources.moments import read_times
+from understudy.data.sources.naming import OWN, check_no_time_is_missed, find_columns, notes_of
+from understudy.data.sources.places import one_spelling
 from understudy.data.whole_files import whole_file
-from understudy.errors import UserError, nearest
-
-COLUMNS = ("path", "label", "split", "group", "start_s", "end_s")
+from understudy.errors import UserError
 
 _ROWS = 16_384
 """Rows that are turned into Python values at a time."""
 
 
-def from_table(path: Path) -> Manifest:
+def from_table(path: Path, columns: Mapping[str, str] | None = None) -> Manifest:
     """Read a table. Paths in it are relative to its folder.
 
     Columns: path and label are needed; split, group, start_s and end_s (seconds) are optional;
-    every other column is kept as text. Several labels of one clip are separated by `|`; an empty
-    cell is a clip without a label. A missing split stays empty; a missing group becomes the
-    clip's own path.
+    every other column is kept as text. They are found by other names too, times in other units,
+    and the notes of the manifest say how. Several labels of one clip are separated by `|`; an empty
+    cell is a clip without a label. A missing split stays empty; a missing group becomes the clip's
+    own path.
 
-    Raises UserError for a missing column, naming a column that looks like a misspelling of it, and
-    for times that are no numbers.
+    columns: which column is what, where that cannot be told: `{"start_ms": "begin"}`; "" for none.
+
+    Raises UserError for a missing column, one that could be meant in two ways, and for times that
+    are no numbers.
     """
+    notes: list[str] = []
     try:
-        columns = _read_columns(path)
+        read = _read_columns(path, notes)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
-    for name in ("path", "label"):
-        if name not in columns:
+    where, asked = str(path), columns or {}
+    found = find_columns(list(read), asked, where)
+    check_no_time_is_missed(found, read, asked, where)
+    used = {meaning: read[name] for meaning, name in found.column_of.items() if name in read}
+    for meaning, values in used.items():
+        if meaning != "label" and is_nested(values.type):
             raise UserError(
-                f"{path} has no column {name}. There: {', '.join(columns)}."
-                f"{nearest(name, list(columns))}"
+                f"{path}: the column {found.column_of[meaning]!r} holds lists or structures; a "
+                "manifest holds text and numbers. Write it as text."
             )
-    for name in columns:
-        close = difflib.get_close_matches(name.lower(), COLUMNS, n=1, cutoff=0.8)
-        if close and name not in COLUMNS and close[0] not in columns:
-            raise UserError(f"{path} has a column {name!r}. Did you mean {close[0]}? Rename it.")
-    label = Labels.parsed(_or_none(columns["label"]))
+    root, path_column = path.absolute().parent, found.column_of["path"]
+    label = Labels.parsed(label_cells(used["label"], found.column_of["label"], where))
+    times = read_times(found, read, where)
+    place = one_spelling(used["path"], root, path_column, where, notes)
+    split, group = used.get("split"), used.get("group")
+    notes += [*notes_of(found), *times.notes]
     bare = int((label.numbers == 0).sum())
-    notes = [f"{bare} of {len(label.numbers)} rows have no label: a teacher alone tells of them"]
-    times = {name: columns[name] for name in ("start_s", "end_s") if name in columns}
+    if bare:
+        notes.append(f"{bare} of {len(place)} rows have no label: a teacher alone tells of them")
     return Manifest(
         Columns.of(
-            path=columns["path"],
+            path=place,
             label=label,
-            split=columns.get("split"),
-            group=columns.get("group"),
-            **dict.fromkeys(("start_s", "end_s")) | _seconds(times, path),
+            split=None if split is None else split_cells(split, notes, where),
+            group=None if group is None else group_cells(group, where),
+            start_s=times.start_s,
+            end_s=times.end_s,
         ),
-        root=path.absolute().parent,
-        extras={name: Text(values) for name, values in columns.items() if name not in COLUMNS},
-        notes=tuple(notes if bare else ()),
+        root=root,
+        extras={
+            f"original_{name}" if name in OWN else name: Text(read[name])
+            for name in found.unused
+            if not is_nested(read[name].type)
+        },
+        notes=tuple(notes),
     )
-
-
-def _or_none(text: pa.Array) -> pa.Array:
-    """Null where a cell is empty: nobody labelled that clip."""
-    return pc.if_else(pc.equal(text, ""), pa.scalar(None, TEXT), text)
 
 
 def about_rows(path: Path) -> int:
@@ -79,7 +90,7 @@ def about_rows(path: Path) -> int:
     try:
         if kind_of(path) != "file":
             return 0
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             return pq.read_metadata(path).num_rows
         with path.open("rb") as file:
             lines = sum(block.count(b"\n") for block in iter(lambda: file.read(2**22), b""))
@@ -116,17 +127,24 @@ def write_table(manifest: Manifest, path: Path) -> None:
                 pq.write_table(table, file)
 
 
-def _read_columns(path: Path) -> dict[str, pa.Array]:
-    """All columns as stripped text (N,), empty where there is no value."""
-    if path.suffix == ".csv":
-        return read_csv(path)
-    if path.suffix == ".parquet":
+def _read_columns(path: Path, notes: list[str]) -> dict[str, pa.Array]:
+    """All columns as stripped text (N,), empty where there is no value; lists as they are."""
+    suffix = path.suffix.lower()
+    if suffix in _TEXT_FILES:
+        return read_csv(path, notes)
+    if suffix == ".parquet":
         with path.open("rb") as file:
-            return _read_parquet(path, file)
-    raise UserError(f"{path}: a manifest is a .csv or .parquet file, or a folder of classes.")
+            return _read_parquet(path, file, notes)
+    if suffix in _BOOKS:
+        raise UserError(f"{path} is a workbook. {SAVE_AS_CSV}")
+    raise UserError(f"{path}: a manifest is a .csv, .tsv or .parquet file, or a folder of classes.")
 
 
-def _read_parquet(path: Path, file: BinaryIO) -> dict[str, pa.Array]:
+_TEXT_FILES = frozenset({".csv", ".tsv", ".tab", ".txt"})
+_BOOKS = frozenset({".xlsx", ".xls", ".xlsm", ".ods", ".numbers"})
+
+
+def _read_parquet(path: Path, file: BinaryIO, notes: list[str]) -> dict[str, pa.Array]:
     try:
         parquet = pq.ParquetFile(file)
         schema = parquet.schema_arrow
@@ -135,25 +153,38 @@ def _read_parquet(path: Path, file: BinaryIO) -> dict[str, pa.Array]:
     check_width(path, len(schema.names))
     if len(set(schema.names)) < len(schema.names):
         raise UserError(f"{path} has two columns of the same name.")
-    for field in schema:
-        if pa.types.is_nested(field.type):
-            raise UserError(
-                f"{path}: the column {field.name!r} holds {str(field.type)[:80]}; a manifest "
-                "holds text and numbers. Leave it out, or write it as text."
-            )
+    left_out = [field.name for field in schema if is_nested(field.type) and not _is_list(field)]
     columns, name = {}, ""
     try:
-        table = parquet.read()
+        table = parquet.read([name for name in schema.names if name not in left_out])
         for name in schema.names:
-            columns[name] = pc.utf8_trim_whitespace(_written(table[name]))
+            if name in left_out:
+                columns[name] = pa.nulls(0).cast(pa.list_(pa.null()))
+                continue
+            columns[name] = _cells(table[name])
             table = table.drop_columns(name)  # its memory is free for the next one
     except (pa.ArrowException, OSError, MemoryError, ValueError, OverflowError) as error:
         raise UserError(f"{path} is no readable Parquet file: {name} {error}") from error
-    return columns
+    return without_blanks(path, list(columns), list(columns.values()), notes)
+
+
+def _is_list(field: pa.Field) -> bool:
+    kind = field.type
+    return pa.types.is_list(kind) and any(is_kind(kind.value_type) for is_kind in _TEXT_LIKE)
+
+
+def _cells(column: pa.ChunkedArray) -> pa.Array:
+    """A column as stripped text, a list of texts as it is."""
+    if is_nested(column.type):
+        lists = column.cast(pa.list_(TEXT)).combine_chunks()
+        lists.validate(full=True)
+        return lists
+    return pc.utf8_trim_whitespace(_written(column))
 
 
 def _written(column: pa.ChunkedArray) -> pa.Array:
-    """Values of any type as Python writes them, "" for null. Raises ArrowInvalid for no UTF-8."""
+    """Values of any type as Python writes them, "" for null and NaN. Raises ArrowInvalid for no
+    UTF-8."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -161,6 +192,8 @@ def _written(column: pa.ChunkedArray) -> pa.Array:
         text = as_text(column.cast(kind))
         text.validate(full=True)  # Parquet promises UTF-8, and nobody has looked
         return pc.fill_null(text, "")
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
     values = (value for chunk in column.chunks for value in chunk.to_pylist())
     return pa.array(("" if value is None else str(value) for value in values), TEXT)
 
@@ -172,41 +205,6 @@ _TEXT_LIKE = (
     pa.types.is_large_binary,
     pa.types.is_integer,
 )
-
-
-def _seconds(times: dict[str, pa.Array], path: Path) -> dict[str, np.ndarray]:
-    """Moments (N,) float64, NaN for an empty text."""
-    try:
-        found = {
-            name: pc.if_else(pc.equal(text, ""), None, text).cast(pa.float64()).to_numpy(False)
-            for name, text in times.items()
-        }
-    except pa.ArrowInvalid:
-        return _seconds_one_by_one(times, path)
-    for name, moments in found.items():
-        given = pc.not_equal(times[name], "").to_numpy(False)
-        if not ((moments >= 0) & (moments < math.inf))[given].all():
-            return _seconds_one_by_one(times, path)
-    return found
-
-
-def _seconds_one_by_one(times: dict[str, pa.Array], path: Path) -> dict[str, np.ndarray]:
-    """The same where Python may read more than Arrow, or the first wrong row is to be named."""
-    rows = zip(*(Text(text) for text in times.values()), strict=True)
-    read = [[_second(text, path, line) for text in row] for line, row in enumerate(rows, start=2)]
-    return dict(zip(times, np.array(read, np.float64).T, strict=True))
-
-
-def _second(text: str, path: Path, line: int) -> float:
-    if not text:
-        return math.nan
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise UserError(f"{path}, row {line}: {text!r} is no time in seconds.")
-    return seconds
 
 
 def _relative(manifest: Manifest, folder: Path) -> pa.Array:

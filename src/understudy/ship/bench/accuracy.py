@@ -19,9 +19,10 @@ class Accuracy(NamedTuple):
 
 
 def accuracy_of_run(run: Run, checkpoint: str = "best") -> Accuracy | None:
-    """What `evaluate` found on the run's own data; None for a checkpoint it did not see."""
+    """What `evaluate` found on the run's own data; None for a checkpoint it did not see, and where
+    several labels may hold, since mAP is no accuracy."""
     metrics = run.metrics
-    if metrics is None or metrics.get("checkpoint") != checkpoint:
+    if metrics is None or "top1" not in metrics or metrics.get("checkpoint") != checkpoint:
         return None
     figure = metrics["top1"]
     return Accuracy(figure["value"], figure["low"], figure["high"], figure["n"], metrics["split"])
@@ -34,5 +35,7 @@ def accuracy_of_artifact(artifact: Artifact) -> Accuracy | None:
     table = report["graphs"].get("clip")
     if table is not None and table["chosen"] != "fp32":
         row = next(row for row in table["rows"] if row["recipe"] == table["chosen"])
+        if row.get("top1") is None:
+            return None
         return Accuracy(row["top1"], row["top1_low"], row["top1_high"], row["n"], report["split"])
     return accuracy_of_run(artifact.run, artifact.checkpoint) if artifact.run else None

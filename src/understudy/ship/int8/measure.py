@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -60,8 +60,12 @@ def measure_graph(
     """
     manifest = split.dataset.manifest
     asked = {one.recipe: partial(_ask, kind, one) for one in candidates if one.failure is None}
-    refuse_labels(manifest, split.rows, classes)
-    said = predict_each(asked, _batches(split), manifest, split.name, classes=classes)
+    float_model = candidates[0].recognise
+    assert float_model is not None, "FP32 was loaded"
+    task, thresholds = float_model.task, float_model.thresholds
+    refuse_labels(manifest, split.rows, classes, task)
+    said = predict_each(asked, _batches(split), manifest, split.name, classes=classes, task=task)
+    said = {recipe: replace(one, thresholds=thresholds) for recipe, one in said.items()}
     float_ = said[FP32]
     if not len(float_):
         raise unreadable(split, float_.skipped, "INT8 is chosen by what it costs on them.")
@@ -76,7 +80,7 @@ def measure_graph(
             row |= {"n": len(float_), "bytes": one.bytes}
             row["bytes_ratio"] = one.bytes / candidates[0].bytes
             row |= _accuracy(said[one.recipe], float_)
-            row |= _agreement(said[one.recipe].logits, float_.logits)
+            row |= _agreement(said[one.recipe], float_)
             row |= times[one.recipe]
         rows.append(row)
     return rows, float_
@@ -117,15 +121,16 @@ def _batches(split: Split) -> Iterator[Batch]:
 
 
 def _accuracy(given: Predictions, float_: Predictions) -> dict[str, Any]:
-    """Top-1 accuracy with its interval, and what it has more than FP32, in points."""
-    accuracy = compute_metrics(given)["top1"]
+    """The task's metric with its interval, and what it has more than FP32, in points."""
+    metric = given.task.metric
+    figure = compute_metrics(given)[metric]
     paired = compare_predictions(given, float_)
     if given is float_:  # no estimate: FP32 is what all are compared with
         paired |= {"low": 0.0, "high": 0.0}
     return {
-        "top1": accuracy["value"],
-        "top1_low": accuracy["low"],
-        "top1_high": accuracy["high"],
+        metric: figure["value"],
+        f"{metric}_low": figure["low"],
+        f"{metric}_high": figure["high"],
         "difference_points": 100 * paired["difference"],
         "low_points": 100 * paired["low"],
         "high_points": 100 * paired["high"],
@@ -133,13 +138,14 @@ def _accuracy(given: Predictions, float_: Predictions) -> dict[str, Any]:
     }
 
 
-def _agreement(given: Tensor, float_: Tensor) -> dict[str, float]:
-    """Share of clips with the same best class, and the mean cosine of logits, less their mean
-    over the classes of a clip, which no probability depends on."""
-    a, b = (one.double() - one.double().mean(dim=1, keepdim=True) for one in (given, float_))
-    same = given.argmax(dim=1) == float_.argmax(dim=1)
+def _agreement(given: Predictions, float_: Predictions) -> dict[str, float]:
+    """Share of clips of which the same is said, and the mean cosine of logits; where one class
+    holds less their mean over the classes of a clip, which no probability then depends on."""
+    a, b = given.logits.double(), float_.logits.double()
+    if not given.task.several:
+        a, b = (one - one.mean(dim=1, keepdim=True) for one in (a, b))
     return {
-        "agreement": float(same.double().mean()),
+        "agreement": float((given.said == float_.said).all(axis=1).mean()),
         "cosine": float(F.cosine_similarity(a, b).mean()),
     }
 

@@ -9,41 +9,54 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from understudy.data.media import MEDIA_SUFFIXES, PICTURE_SUFFIXES
 from understudy.data.sources.folder import identity_of, is_media
 from understudy.errors import UserError
 
 
 class MediaFolder:
-    """All media below a folder, by name. also: other names under which a file may lie."""
+    """All media below a folder, by name.
+
+    also: other names under which a file may lie. whole: a reference is a path below this folder or
+    one in it, and all of it must be there. frames: pictures are frames, so folders of them count,
+    and no picture does.
+    """
 
     def __init__(
-        self, folder: Path, also: Callable[[str], Sequence[str]] = lambda name: ()
+        self,
+        folder: Path,
+        also: Callable[[str], Sequence[str]] = lambda name: (),
+        *,
+        whole: bool = False,
+        frames: bool = False,
     ) -> None:
         self.folder = Path(folder).absolute()
         if not os.path.isdir(self.folder):
             raise UserError(f"There is no folder {folder} of media.")
-        self._also = also
+        self._also, self._whole = also, whole
         self._by_name: dict[str, list[str]] = {}
-        seen: set[tuple[int, int]] = set()
-        for here, folders, files in os.walk(self.folder, followlinks=True):
-            place = Path(here)
-            known = identity_of(place)
-            if known in seen:  # a link that leads back
-                folders.clear()
-                continue
-            seen.add(known)
-            folders[:] = sorted(one for one in folders if not one.startswith("."))
-            for name in sorted(files):
-                if is_media(place / name):
-                    path = (place / name).relative_to(self.folder).as_posix()
-                    self._by_name.setdefault(_plain(name), []).append(path)
+        self._by_stem: dict[str, list[str]] = {}
+        for place, names in _walk(self.folder):
+            media = [place / name for name in names if is_media(place / name)]
+            pictures = [one for one in media if one.suffix.lower() in PICTURE_SUFFIXES]
+            if frames and pictures and place != self.folder:
+                media = [place, *(one for one in media if one not in set(pictures))]
+            for one in media:
+                path = one.relative_to(self.folder).as_posix()
+                self._by_name.setdefault(_plain(one.name), []).append(path)
+                self._by_stem.setdefault(_plain(one.stem), []).append(path)
 
     def __len__(self) -> int:
         return sum(map(len, self._by_name.values()))
+
+    def videos(self) -> list[str]:
+        """All that are no pictures."""
+        some = (path for paths in self._by_name.values() for path in paths)
+        return sorted(one for one in some if Path(one).suffix.lower() not in PICTURE_SUFFIXES)
 
     def unused(self, used: set[str]) -> list[str]:
         """The media that nothing names."""
@@ -59,13 +72,16 @@ class MediaFolder:
         if not parts:
             return None
         for name in (parts[-1], *self._also(parts[-1])):
+            has_suffix = Path(name).suffix.lower() in MEDIA_SUFFIXES
             found = self._by_name.get(name, [])
+            if not found and not has_suffix:
+                found = self._by_stem.get(name, [])
             wanted = [*parts[:-1], name]
-            if len(found) > 1:
-                alike = [_alike(wanted, _plain(path).split("/")) for path in found]
-                best = [p for p, one in zip(found, alike, strict=True) if one == max(alike)]
-                whole = [path for path in best if _plain(path).split("/") == wanted]
-                found = whole or best
+            alike = [_alike(wanted, _plain(path).split("/"), has_suffix) for path in found]
+            if self._whole and max(alike, default=0) < len(wanted):
+                continue
+            best = [p for p, one in zip(found, alike, strict=True) if one == max(alike)]
+            found = [path for path in best if path.count("/") == len(wanted) - 1] or best
             if len(found) > 1:
                 raise UserError(
                     f"{reference} may be {' or '.join(found[:3])} below {self.folder}. Give the "
@@ -74,6 +90,20 @@ class MediaFolder:
             if found:
                 return found[0]
         return None
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Every folder with its files, hidden ones left out; one that links lead back to comes once."""
+    seen: set[tuple[int, int]] = set()
+    for here, folders, files in os.walk(folder, followlinks=True):
+        place = Path(here)
+        known = identity_of(place)
+        if known in seen:
+            folders.clear()
+            continue
+        seen.add(known)
+        folders[:] = sorted(one for one in folders if not one.startswith("."))
+        yield place, sorted(files)
 
 
 def parts_of(reference: str) -> list[str]:
@@ -102,10 +132,12 @@ def _plain(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def _alike(one: list[str], other: list[str]) -> int:
+def _alike(wanted: list[str], found: list[str], has_suffix: bool) -> int:
     """How many parts are the same, counted from the name backwards."""
+    if not has_suffix and wanted[-1] != found[-1]:
+        found = [*found[:-1], Path(found[-1]).stem]
     same = 0
-    for a, b in zip(reversed(one), reversed(other), strict=False):
+    for a, b in zip(reversed(wanted), reversed(found), strict=False):
         if a != b:
             break
         same += 1

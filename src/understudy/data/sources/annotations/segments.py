@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from understudy.data.decode import probe
 from understudy.data.manifest import Manifest
 from understudy.data.media import DecodeError
 from understudy.data.sources.annotations.media_folder import MediaFolder, parts_of
@@ -68,6 +67,8 @@ def to_manifest(
     notes: what the reader of the tool left out. source: the annotation file, for messages.
     Raises UserError for media none of which are found, and for times that cannot be.
     """
+    from understudy.data.decode import probe  # what is told of a source needs no PyTorch
+
     told = list(notes)
     if not segments:
         raise UserError(f"{source} holds no label of any media. {' '.join(told)}".strip())
@@ -75,7 +76,7 @@ def to_manifest(
     by_path = _found(segments, media, source, told)
     rows: list[Record] = []
     overlaps, joints, over, unreadable = 0, 0, 0, []
-    for path, some in by_path.items():
+    for path, some in _alone(by_path, source):
         first = some[0]
         timed = any(one.start is not None or one.end is not None for one in some)
         pieces: list[_Piece] = [(None, None, frozenset(n for one in some for n in one.labels))]
@@ -118,6 +119,18 @@ def to_manifest(
             f"{some_of(unused)}"
         )
     return Manifest.from_records(rows, media.folder, notes=told)
+
+
+def _alone(by_path: dict[str, list[Segment]], source: Path) -> Iterable[tuple[str, list[Segment]]]:
+    """The segments of each file, those of each group by themselves."""
+    for path, some in by_path.items():
+        splits = {one.split for one in some}
+        if len(splits) > 1:
+            raise UserError(f"{source}: {path} stands in several splits: {', '.join(splits)}.")
+        groups: dict[str, list[Segment]] = {}
+        for one in some:
+            groups.setdefault(one.group, []).append(one)
+        yield from ((path, same) for same in groups.values())
 
 
 def some_of(names: Sequence[str], most: int = 5) -> str:

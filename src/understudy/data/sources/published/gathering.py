@@ -10,18 +10,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from understudy.data.manifest import Manifest
 from understudy.data.media import FOLDER_FPS, MEDIA_SUFFIXES, PICTURE_SUFFIXES
 from understudy.data.sources.folder import identity_of
-from understudy.data.sources.published.annotation_files import expected
+from understudy.data.sources.published.annotation_files import expected, folder_of
 from understudy.errors import UserError
 from understudy.record import Record
-
-SPLITS = ("official", "groups")
 
 
 class Place(NamedTuple):
@@ -55,7 +52,7 @@ def gather(
     Counted in its notes: clips that are not there, media in two places, and annotations that say
     the same seconds twice. Raises UserError where no clip is there at all.
     """
-    told = list(notes)
+    root, told = folder_of(root, layout), list(notes)
     wanted = {place.name for clip in clips for place in clip.places}
     try:
         found, twice = find_media(root, wanted)
@@ -87,7 +84,8 @@ def gather(
         )
     records = [record for key, record in rows.items() if key not in torn]
     if missing:
-        gone = _classes(clips) - {label for row in records for label in _labels(row.label)}
+        left = {label for record in records for label in labels_of(record)}
+        gone = {label for clip in clips for label in labels_of(clip)} - left
         told.append(
             f"{len(missing):,} of {len(clips):,} clips of the annotations are not there: "
             f"{some(missing)}"
@@ -104,6 +102,13 @@ def gather(
     if twice:
         told.append(
             f"{len(twice):,} clips lie there more than once, e.g. {twice[0]}, which was not taken."
+        )
+    splits = {record.split for record in records}
+    if "val" in splits and "test" not in splits:
+        records = [replace(row, split="test") if row.split == "val" else row for row in records]
+        told.append(
+            "No labelled clip of an official test split is there: the official val is test, and "
+            "val is carved from train, since no model is chosen on what it is judged by."
         )
     return Manifest.from_records(records, root, notes=told)
 
@@ -153,30 +158,14 @@ def _holds_pictures(folder: str) -> bool:
         return any(os.path.splitext(entry.name)[1].lower() in PICTURE_SUFFIXES for entry in entries)
 
 
-def with_splits(clips: Sequence[Clip], splits: str, test: str = "test") -> list[Clip]:
-    """The clips in their official splits, or in none, so that whole groups are dealt out.
-
-    test: the official split that figures are published on; where that is `val`, it becomes test, so
-    that no model is chosen on what it is judged by, and val is carved from train.
-    """
-    if splits not in SPLITS:
-        raise UserError(f"--splits {splits!r}: it is one of {', '.join(SPLITS)}.")
-    if splits == "groups":
-        return [replace(clip, split="") for clip in clips]
-    return [replace(clip, split="test") if clip.split == test else clip for clip in clips]
-
-
 def some(names: Sequence[str], most: int = 5) -> str:
     """The first names, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}."
 
 
-def _classes(clips: Iterable[Clip]) -> set[str]:
-    return set(chain.from_iterable(_labels(clip.label) for clip in clips))
-
-
-def _labels(label: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    if label is None:
+def labels_of(clip: Clip | Record) -> tuple[str, ...]:
+    """None, one or several labels, as a tuple."""
+    if clip.label is None:
         return ()
-    return label if isinstance(label, tuple) else (label,)
+    return clip.label if isinstance(clip.label, tuple) else (clip.label,)

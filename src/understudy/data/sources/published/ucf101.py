@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from understudy.data.manifest import Manifest
 from understudy.data.sources.about import About
 from understudy.data.sources.published.annotation_files import find_file, folder_of, read_lines
-from understudy.data.sources.published.choosing import first_classes, mapped
-from understudy.data.sources.published.gathering import Clip, Place, gather, with_splits
+from understudy.data.sources.published.choosing import choose
+from understudy.data.sources.published.gathering import Clip, Place, gather
 from understudy.errors import UserError
 
 ABOUT = About(
@@ -29,6 +29,7 @@ def read(
     split_number: int = 1,
     limit_classes: int | None = None,
     mapping: Path | None = None,
+    media: Path | None = None,
     splits: str = "official",
 ) -> Manifest:
     """split_number: 1, 2 or 3. Groups are the source videos (g01 to g25 of a class): no official
@@ -41,10 +42,8 @@ def read(
         for split in ("train", "test")
     }
     clips = [_clip(line, split, path) for split, path in lists.items() for line in read_lines(path)]
-    order = sorted({str(clip.label) for clip in clips})  # as classInd.txt has them
-    clips = first_classes(with_splits(clips, splits), order, limit_classes)
-    clips, left_out = mapped(clips, mapping)
-    return gather(root, clips, ABOUT.layout, notes=left_out)
+    clips, notes = choose(clips, limit_classes=limit_classes, mapping=mapping, splits=splits)
+    return gather(media or root, clips, ABOUT.layout, notes=notes)
 
 
 def _clip(line: str, split: str, path: Path) -> Clip:

@@ -20,8 +20,8 @@ from understudy.data.sources.published.annotation_files import (
     read_json,
     read_lines,
 )
-from understudy.data.sources.published.choosing import first_classes, mapped
-from understudy.data.sources.published.gathering import Clip, Place, gather, with_splits
+from understudy.data.sources.published.choosing import choose
+from understudy.data.sources.published.gathering import Clip, Place, gather
 from understudy.errors import UserError
 
 ABOUT = About(
@@ -63,6 +63,7 @@ def read(
     *,
     limit_classes: int | None = None,
     mapping: Path | None = None,
+    media: Path | None = None,
     splits: str = "groups",
 ) -> Manifest:
     """place: the folder, or one JSON file in it. limit_classes: the first so many words, which is
@@ -76,9 +77,10 @@ def read(
         clips, order, notes = _subset(chosen, root)
     else:
         clips, order = _glosses(chosen or find_file(root, FILES, ABOUT.layout))
-    clips = first_classes(with_splits(clips, splits), order, limit_classes)
-    clips, left_out = mapped(clips, mapping)
-    return gather(root, clips, ABOUT.layout, notes=[*notes, *left_out])
+    clips, left_out = choose(
+        clips, limit_classes=limit_classes, mapping=mapping, splits=splits, order=order
+    )
+    return gather(media or root, clips, ABOUT.layout, notes=[*notes, *left_out])
 
 
 def _glosses(path: Path) -> tuple[list[Clip], list[str]]:
