@@ -66,6 +66,8 @@ def test_a_pair_that_a_backbone_proposes_is_looked_at_too():
     assert laid_over(clips[7], clips[40])[0, 1] > WINDOW
     found = near_pairs(clips, split, np.array([[40, 7]]))
     assert [(pair.first, pair.second) for pair in found] == [(7, 40)]
+    clips[7] = clips[7][:0]
+    assert not near_pairs(clips, split, np.array([[40, 7]])), "a plain one has nothing to compare"
 
 
 def test_looks_are_packed_without_loss():

@@ -79,7 +79,9 @@ def near_pairs(
     """
     pairs = _candidates(clips, split, track)
     if beside is not None and len(beside):
-        pairs = np.unique(np.concatenate([pairs, np.sort(beside, 1)]), axis=0)
+        seen = np.array([len(looks) > 0 for looks in clips])
+        beside = np.sort(beside[seen[beside].all(1)], 1)
+        pairs = np.unique(np.concatenate([pairs, beside]), axis=0)
     owners, first, second = _moments(clips, pairs)
     cosines = np.full((len(first), 2), -1.0)
     blocks = [slice(start, start + _AT_ONCE) for start in range(0, len(first), _AT_ONCE)]
