@@ -65,7 +65,7 @@ mutation: setup-dev
 	$(BIN)/python benchmarks/mutation.py --workers $(WORKERS)
 
 real: setup-dev
-	$(BIN)/pytest -m real --timeout 900
+	$(PYTEST) -m real --timeout 900
 
 # One process: tests that share a device would time and fill it together.
 gpu: setup-dev

@@ -8,6 +8,9 @@ UNKNOWN, WARMING_UP = "unknown", "warming up"
 """What a stream says in the place of a label: that no class is likely enough, and that the model
 has not seen enough yet. No class may be called so."""
 
+BACKGROUND = "background"
+"""The class of segments in which none of the others happens; a class like any other in training."""
+
 
 def is_reserved(label: str) -> bool:
     """Whether a class of this name could be taken for what a stream says without one."""

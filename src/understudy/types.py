@@ -108,7 +108,7 @@ class Batch:
     frames: (B, T, 3, H, W) uint8 RGB; a picture has T = 1. Frames past a clip's length are padding.
     lengths: (B,) int64, true frames of each clip, 1 <= length <= T.
     target: (B,) int64 class index, -1 where unlabelled, or (B, K) float32 of 0 and 1 for
-        multi-label.
+        multi-label, NaN where unlabelled.
     index: (B,) int64 rows of the manifest, so that predictions can be joined.
     view: which augmentation draw these pixels are; None when they were not augmented.
     skipped: rows that belonged to this batch and could not be read; B is smaller by that many
@@ -231,6 +231,9 @@ class Classifier(Protocol):
     """Of the CPU that a call may use; None: as many as there are."""
     unknown_below: float | None
     """The probability below which no label is said; None where none was set."""
+    thresholds: tuple[float, ...] | None
+    """(K,) the probabilities from which labels hold, where several may; None for one label, and
+    where none were chosen yet: `judge.thresholds` does."""
     streams: bool
     stream_frames: int | None
     """As in `StreamingRecognizer`."""

@@ -26,11 +26,13 @@ def write_film(
     pixels: str = "yuv420p",
     ticks: Sequence[int] | None = None,
     picture: Callable[[int], np.ndarray] | None = None,
+    b_frames: int | None = None,
     options: dict[str, str] | None = None,
+    codec_options: dict[str, str] | None = None,
 ) -> Path:
     """Film plain grey frames, frame i of level STEP * (i % 40), or what `picture(i)` gives.
 
-    `ticks` are the times of the frames in units of 1 / fps.
+    `ticks` are the times of the frames in units of 1 / fps. `options` are those of the container.
     """
     width, height = size
     with av.open(str(path), "w", options=options or {}) as container:
@@ -38,10 +40,16 @@ def write_film(
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
         stream.gop_size = gop
         stream.time_base = stream.codec_context.time_base = Fraction(1, fps)
+        settings: dict[str, str] = {}
         if codec == "libx264":
-            stream.options = {"crf": "1", "x264-params": f"keyint={gop}:scenecut=0"}
+            reordered = "" if b_frames is None else f":bframes={b_frames}:b-adapt=0"
+            settings = {"crf": "1", "x264-params": f"keyint={gop}:scenecut=0{reordered}"}
         else:
             stream.bit_rate = 4_000_000
+        if b_frames is not None and codec != "libx264":
+            stream.codec_context.max_b_frames = b_frames
+            settings = {"sc_threshold": "1000000000"}  # no key frames but those of the GOP
+        stream.options = {**settings, **(codec_options or {})}
         for number in range(frames):
             if picture is None:
                 array = np.full((height, width, 3), STEP * (number % 40), dtype=np.uint8)
@@ -64,6 +72,12 @@ def frame_numbers(frames: Tensor) -> list[int]:
 def film(tmp_path: Path) -> Callable[..., Path]:
     """Writes a film under a name in the test's folder; see `write_film`."""
     return lambda name, *args, **options: write_film(tmp_path / name, *args, **options)
+
+
+@pytest.fixture(scope="session")
+def film_to() -> Callable[..., Path]:
+    """`write_film` itself, for what several tests share."""
+    return write_film
 
 
 @pytest.fixture

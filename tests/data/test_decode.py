@@ -11,6 +11,7 @@ from PIL import Image
 
 from understudy.data import video
 from understudy.data.decode import DecodeError, probe, read_frames, read_timeline
+from understudy.data.frames import Frames
 from understudy.data.pictures import read_picture
 from understudy.data.sampling import sample_times
 from understudy.data.transforms import prepare
@@ -45,14 +46,14 @@ def test_seeking_gives_the_frames_of_one_pass(film, monkeypatch, name, options):
     path = film(name, 300, gop=12, **options)
     timeline = read_timeline(path)
     decoded = []
-    decode = video._decode
+    decode = Frames._decoded
 
-    def counting(*arguments):
-        for frame in decode(*arguments):
+    def counting(self):
+        for frame in decode(self):
             decoded.append(frame)
             yield frame
 
-    monkeypatch.setattr(video, "_decode", counting)
+    monkeypatch.setattr(Frames, "_decoded", counting)
     times = sample_times("uniform", 5, timeline)
     jumped = video.read_video(path, times, lambda pixels: pixels)
     jumping = len(decoded)

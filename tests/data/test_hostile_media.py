@@ -17,7 +17,7 @@ import torch
 from PIL import Image, ImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from understudy.data import decode, media, pictures, video
+from understudy.data import decode, frames, media, pictures, video
 from understudy.data.decode import DecodeError, probe, read_frames, read_timeline, stream_frames
 from understudy.data.fingerprint import fingerprint
 from understudy.data.sampling import sample_times
@@ -58,7 +58,7 @@ def test_whatever_a_decoder_raises_is_the_fault_of_the_file(still, film, monkeyp
         "getexif": (PngImageFile, "getexif"),
         "load": (PngImageFile, "load"),
         "av.open": (av, "open"),
-        "decode": (video, "check_size"),
+        "decode": (frames, "check_size"),
         "to_rgb": (video, "to_rgb"),
         "extent": (video, "extent"),
     }

@@ -1,5 +1,6 @@
 """Batches are a pure function of seed and epoch, whatever the order, the cache or the workers."""
 
+import multiprocessing
 from collections import Counter
 from collections.abc import Sequence
 
@@ -8,6 +9,7 @@ import torch
 
 from understudy.data import loader as loader_module
 from understudy.data import reader as reader_module
+from understudy.data.kept import Kept, KeptFrames
 from understudy.data.loader import EpochBatches, clip_fps, clip_seconds, collate, make_loader
 from understudy.data.manifest import Manifest
 from understudy.recipe import Augment, Data
@@ -96,6 +98,42 @@ def test_kept_frames_give_the_pixels_of_decoded_ones(manifest, monkeypatch):
         passes[memory_mb] = epochs
     assert passes[64] == passes[0]
     assert passes[0][0] != passes[0][1]
+
+
+def test_workers_find_what_any_of_them_has_decoded(manifest, monkeypatch):
+    """An epoch in another order gives clips to other workers, and still none is decoded again."""
+    reads = multiprocessing.Value("i", 0)
+    read = reader_module.read_views
+
+    def counted(*a):
+        with reads:
+            reads.value += 1
+        return read(*a)
+
+    monkeypatch.setattr(reader_module, "read_views", counted)
+    data = config(memory_mb=64, augment=DRAWN, workers=2)
+    loader = make_loader(manifest, data, list(range(6)), batch_size=1, shuffle_seed=3, augment=True)
+    epochs, counts = [], []
+    for epoch in range(2):
+        loader.batch_sampler.set_epoch(epoch)  # pyright: ignore[reportAttributeAccessIssue]
+        epochs.append(by_row(list(loader)))
+        counts.append(reads.value)
+    assert counts == [6, 6]
+    alone = config(memory_mb=0, augment=DRAWN)
+    assert epochs == [by_row(batches(manifest, alone, augment=True, epoch=e)) for e in range(2)]
+
+
+def test_memory_for_frames_is_one_bound_for_all_workers(manifest):
+    """Of three megabytes, one is promised; who comes when it is full is decoded again, the same."""
+    kept = KeptFrames(2**20)
+    for number in range(3):
+        kept.add(Kept(torch.full((2, 3, 400, 400), number, dtype=torch.uint8), False), number)
+    assert [kept.find(number) is not None for number in range(3)] == [True, False, False]
+    kept.add(Kept(torch.full((1, 3, 8, 9), 7, dtype=torch.uint8), True), "small")
+    found = kept.find("small")
+    assert found is not None
+    assert found.is_picture
+    assert torch.equal(found.frames, torch.full((1, 3, 8, 9), 7, dtype=torch.uint8))
 
 
 def test_an_epoch_does_not_depend_on_its_order_or_workers(manifest):

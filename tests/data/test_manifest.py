@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.data.manifest import Manifest, check_manifest, split_by_group
+from understudy.data.manifest import Manifest, split_by_group
 from understudy.data.sources import read_manifest, write_manifest
 from understudy.errors import UserError
 from understudy.types import Record
@@ -197,6 +197,37 @@ def test_parts_of_one_file_stay_together_where_no_group_is_given(tmp_path):
     assert all(len(splits) == 1 for splits in splits_of_groups(manifest).values())
 
 
+# Rows without a label
+
+
+def test_rows_without_a_label_are_allowed_in_train_alone(tmp_path):
+    path = table(tmp_path, HEADER + "a,sit,train,x\nb,,train,x\nc,jump,train,x\nd,sit,val,y\n")
+    manifest = read_manifest(path)
+    assert [row.label for row in manifest.records] == ["sit", None, "jump", "sit"]
+    assert not manifest.is_multi_label
+    assert manifest.targets([0, 1]).tolist() == [1, -1]
+    assert "1 of 4 rows have no label" in manifest.notes[0]
+    write_manifest(manifest, tmp_path / "again.csv")
+    assert read_manifest(tmp_path / "again.csv").records == manifest.records
+
+
+def test_where_splits_are_dealt_rows_without_a_label_go_to_train_or_nowhere(tmp_path):
+    """What belongs to a group that is tested on is not learned from either."""
+    rows = [(f"{r.path},{r.label},{r.group}") for r in people(20).records]
+    rows += [f"bare/{n}.mp4,,person-{n}" for n in range(20)]
+    rows += [f"crowd/{n}.mp4,,nobody-{n}" for n in range(5)]
+    path = table(tmp_path, "\n".join(["path,label,group", *rows]))
+    manifest = read_manifest(path)
+    assert all(len(splits) == 1 for splits in splits_of_groups(manifest).values())
+    bare = [row for row in manifest.records if row.label is None]
+    assert {row.split for row in bare} == {"train"}
+    assert sum(row.path.startswith("crowd") for row in bare) == 5
+    assert len(bare) == 17, "12 people of 20 are learned from"
+    assert any("8 rows without a label were left out" in note for note in manifest.notes)
+    labelled = read_manifest(table(tmp_path, "\n".join(["path,label,group", *rows[:160]])))
+    assert [r for r in manifest.records if r.label] == list(labelled.records)
+
+
 # What is refused
 
 HEADER = "path,label,split,group\n"
@@ -212,7 +243,9 @@ HEADER = "path,label,split,group\n"
         ("path,label,splt\na,b,train\n", "'splt'. Did you mean split"),
         ("path,label,label\na,b,b\n", "two columns of the same name"),
         ("path,label\na,b,c\n", "row 2: 3 values under 2 columns"),
-        (HEADER + "a,,train,x\nb,sit,train,x\n", "Row 1 .a. has an empty label"),
+        (HEADER + "a,,val,x\nb,sit,train,x\n", "Row 1 .a. has no label and is in split val"),
+        (HEADER + "a,,train,x\nb,,train,x\n", "None of 2 rows has a label"),
+        (HEADER + "a,sit|,train,x\nb,sit,train,x\n", "Row 1 .a. has an empty label"),
         (HEADER + ",sit,train,x\n", "Row 1 has no path"),
         (HEADER + "a,sit,train,x\nb,sit,val,y\n", "All 2 clips have the label 'sit'"),
         (HEADER + "a,sit,train,x\na,jump,train,x\n", "more than once: a"),
@@ -244,14 +277,6 @@ def test_other_files_are_refused(tmp_path):
 def test_shared_groups_can_be_accepted(tmp_path):
     path = table(tmp_path, HEADER + "a,sit,train,ann\nb,jump,train,x\nc,jump,val,ann\n")
     assert read_manifest(path, allow_shared_groups=True).splits == ("train", "val")
-
-
-def test_missing_files_are_counted_and_named(tmp_path):
-    (tmp_path / "a.mp4").touch()
-    lines = "".join(f"{n}.mp4,jump,train,x\n" for n in range(7))
-    manifest = read_manifest(table(tmp_path, HEADER + "a.mp4,sit,val,y\n" + lines))
-    with pytest.raises(UserError, match=r"7 of 8 files .* 0.mp4, 1.mp4.* and 2 more"):
-        check_manifest(manifest, files=True)
 
 
 def test_a_split_that_is_not_there_is_named(tmp_path):

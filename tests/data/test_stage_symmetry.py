@@ -165,7 +165,7 @@ def test_average_of_frames_is_at_chance_within_a_pair_and_order_is_not() -> None
     check_probes(right)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_average_of_decoded_frames_is_at_chance_within_a_pair(tmp_path: Path) -> None:
     """The same through the files: encoded, decoded, every frame of every clip."""
     out = film_stage(tmp_path / "out", clips=600, seed=2, size=48, pictures=False)

@@ -18,7 +18,11 @@ from understudy.errors import UserError
 QUICK = """
 import sys
 from understudy.cli.data import data_app
-for words in (["folder", "tree", "f.csv"], ["csv", "f.csv", "o.parquet"], ["check", "o.parquet"]):
+for words in (
+    ["folder", "tree", "f.csv"],
+    ["csv", "f.csv", "o.parquet"],
+    ["check", "o.parquet", "--table-only"],
+):
     data_app(words, standalone_mode=False)
 slow = {"torch", "torchvision", "av", "scipy", "PIL"} & set(sys.modules)
 assert not slow, slow
@@ -43,7 +47,7 @@ def test_a_class_that_a_split_lacks_is_named(tmp_path):
     (tmp_path / "t.csv").write_text(f"path,label,split\n{text}")
     for path, *_ in rows:
         (tmp_path / path).touch()
-    said = CliRunner().invoke(data_app, ["check", str(tmp_path / "t.csv")]).stdout
+    said = CliRunner().invoke(data_app, ["check", str(tmp_path / "t.csv"), "--table-only"]).stdout
     assert "val has no clip of: y\n" in said
     assert "test has no clip of: x\n" in said
     assert "train has no" not in said

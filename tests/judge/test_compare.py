@@ -54,6 +54,7 @@ def test_clips_are_joined_whatever_their_order_and_the_order_of_classes():
     a, b = make(A), make(B)
     expected = paired_difference(np.array(A), np.array(B), a.group)
     assert expected["difference"] == pytest.approx(1 / 8)
+    expected |= {"metric": "top1"}
     assert compare_predictions(a, b) == expected
     shuffled = reorder(b, [3, 1, 7, 0, 2, 6, 5, 4])
     turned = replace(

@@ -60,7 +60,11 @@ def test_weights_decay_by_rate_times_decay_where_nothing_else_moves_them():
 def test_the_recipes_label_smoothing_reaches_the_loss(clips):
     logits, target = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
     setup = SimpleNamespace(
-        recipe=make_recipe(clips, train={"label_smoothing": 0.3}), teachers={}, class_weights=None
+        recipe=make_recipe(clips, train={"label_smoothing": 0.3}),
+        teachers={},
+        class_weights=None,
+        task=SINGLE_LABEL,
+        labelled_share=1.0,
     )
     losses = _losses(setup, Output(logits, logits), SimpleNamespace(target=target))  # pyright: ignore[reportArgumentType]
     assert torch.equal(losses.total, SINGLE_LABEL.loss(logits, target, None, 0.3))

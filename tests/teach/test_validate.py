@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from understudy.errors import UserError
+from understudy.task import SINGLE_LABEL
 from understudy.teach.processes import Processes
 from understudy.teach.validate import judge_teachers, validate
 from understudy.types import Batch, Output
@@ -45,11 +46,12 @@ def setup(rows: list[list[int]]) -> Any:
         manifest=SimpleNamespace(id_of=lambda row: f"clip {row}", rows=lambda split: [3, 4]),
         skipped=SimpleNamespace(add=lambda skipped: None),
         teachers={"big": targets},
+        task=SINGLE_LABEL,
     )
 
 
 def test_a_student_whose_answers_are_no_numbers_is_stopped_with_the_clips_named():
-    assert validate(cast(Any, setup([[3, 4], [6]])))["top1"] == 1
+    assert validate(cast(Any, setup([[3, 4], [6]]))).figures["top1"] == 1
     with pytest.raises(
         UserError, match=r"student's output .* for 1 of 4 .* clip 5\. Lower train\.lr"
     ):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from understudy.cli.checking import data_check
 from understudy.cli.say import print_, say
 from understudy.errors import UserError
 
@@ -39,6 +40,10 @@ Neighbours = Annotated[
     typer.Option(metavar="N", help="Group files by blocks of this many neighbouring numbers."),
 ]
 
+Background = Annotated[
+    bool, typer.Option("--background", help="Add rows of class background between segments.")
+]
+
 
 @data_app.command("folder")
 def data_folder(
@@ -61,7 +66,7 @@ def data_folder(
     progress = say if len(manifest) >= LARGE else None
     manifest = complete_splits(manifest, seed=seed, progress=progress)
     write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
+    describe_manifest(manifest, out)
 
 
 @data_app.command("csv")
@@ -74,6 +79,7 @@ def data_csv(
     neighbours: Neighbours = None,
     seed: Annotated[int, typer.Option(help="Seed of the split, where none is given.")] = 0,
     allow_shared_groups: SharedGroups = False,
+    background: Background = False,
 ) -> None:
     """A manifest from a table, with splits by group where it names none."""
     from understudy.data.grouping import Grouping
@@ -83,11 +89,12 @@ def data_csv(
         table,
         seed=seed,
         allow_shared_groups=allow_shared_groups,
+        background=background,
         grouping=Grouping(group_column, group_level, group_by, neighbours),
         progress=_progress(table),
     )
     write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
+    describe_manifest(manifest, out)
 
 
 @data_app.command("from")
@@ -99,8 +106,30 @@ def data_from(
     group_level: GroupLevel = None,
     group_by: GroupBy = None,
     neighbours: Neighbours = None,
+    limit_classes: Annotated[
+        int | None, typer.Option(help="The first so many classes, in the data set's own order.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="A CSV of label and class: what to learn, and its name.")
+    ] = None,
+    split_number: Annotated[
+        int | None, typer.Option(help="Which of several official splits.")
+    ] = None,
+    splits: Annotated[
+        str | None, typer.Option(help="official, or groups: whole groups are dealt out anew.")
+    ] = None,
+    media: Annotated[
+        Path | None, typer.Option(help="Folder of the media, if not beside the annotations.")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second by which the tool counted.")
+    ] = None,
+    annotator: Annotated[str | None, typer.Option(help="Whose annotations are taken.")] = None,
+    field: Annotated[str | None, typer.Option(help="Which of several kinds of labels.")] = None,
+    camera: Annotated[str | None, typer.Option(help="Which of several media of one item.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split, where there is none.")] = 0,
     allow_shared_groups: SharedGroups = False,
+    background: Background = False,
 ) -> None:
     """A manifest from a published data set, or from the export of an annotation tool."""
     from understudy.data.grouping import Grouping
@@ -108,14 +137,29 @@ def data_from(
     from understudy.data.sources import write_manifest
     from understudy.data.sources.known import read_source
 
+    given = {
+        "limit_classes": limit_classes,
+        "mapping": mapping,
+        "split_number": split_number,
+        "splits": splits,
+        "media": media,
+        "fps": fps,
+        "annotator": annotator,
+        "field": field,
+        "camera": camera,
+    }
     grouping = Grouping(group_column, group_level, group_by, neighbours)
-    manifest = grouping(read_source(source, place, {}))
+    manifest = grouping(read_source(source, place, given))
+    if background:
+        from understudy.data.background import with_background
+
+        manifest = with_background(manifest)
     progress = say if len(manifest) >= LARGE else None
     manifest = complete_splits(
         manifest, allow_shared_groups=allow_shared_groups, seed=seed, progress=progress
     )
     write_manifest(manifest, out)
-    _describe_manifest(manifest, out)
+    describe_manifest(manifest, out)
 
 
 @data_app.command("folds")
@@ -136,11 +180,11 @@ def data_folds(
     """
     from understudy.data.checking import check_rows
     from understudy.data.folds import COLUMN, LEAVE_ONE_GROUP_OUT, deal_folds, each_fold
-    from understudy.data.sources import read_rows, write_manifest
+    from understudy.data.sources import read_unchecked, write_manifest
 
     if (folds is None) != leave_one_group_out:
         raise UserError("Give --folds K (5 is usual), or --leave-one-group-out: one fold a person.")
-    table = read_rows(manifest, progress=_progress(Path(manifest)))
+    table = read_unchecked(manifest, _progress(Path(manifest)))
     check_rows(table)
     dealt = deal_folds(table, LEAVE_ONE_GROUP_OUT if folds is None else folds, seed=seed)
     parts = [(one.clip_counts(), one.group_counts()) for one in each_fold(dealt, seed=seed)]
@@ -173,20 +217,7 @@ def data_sources() -> None:
             print_(f"  options: {options}")
 
 
-@data_app.command("check")
-def data_check(
-    manifest: Annotated[str, typer.Argument(help="A manifest or a folder.")],
-    allow_shared_groups: SharedGroups = False,
-) -> None:
-    """Read a manifest, refuse what would mislead, and count what is there."""
-    from understudy.data.manifest import check_manifest
-    from understudy.data.sources import read_manifest
-
-    table = read_manifest(
-        manifest, allow_shared_groups=allow_shared_groups, progress=_progress(Path(manifest))
-    )
-    check_manifest(table, allow_shared_groups, files=True)
-    _describe_manifest(table, None)
+data_app.command("check")(data_check)
 
 
 @data_app.command("stage")
@@ -201,7 +232,7 @@ def data_stage(
     from understudy.data.stage import film_stage
 
     film_stage(out, clips=clips, seed=seed, size=size)
-    _describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
+    describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
 
 
 def _progress(table: Path) -> Callable[[str], None] | None:
@@ -210,7 +241,7 @@ def _progress(table: Path) -> Callable[[str], None] | None:
     return say if about_rows(table) >= LARGE else None
 
 
-def _describe_manifest(manifest: Any, out: Path | None) -> None:
+def describe_manifest(manifest: Any, out: Path | None) -> None:
     if out is not None:
         print_(str(out))
     print_(f"{len(manifest)} clips, {len(manifest.classes)} classes")

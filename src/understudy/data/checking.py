@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from understudy.data.columns import distinct, pc
-from understudy.data.media import PICTURE_SUFFIXES, kind_of
 from understudy.errors import UserError, nearest
 from understudy.record import UNKNOWN, WARMING_UP, is_reserved
 
@@ -24,51 +22,15 @@ if TYPE_CHECKING:
 SPLITS = ("train", "val", "test")
 
 
-def check_manifest(
-    manifest: Manifest, allow_shared_groups: bool = False, *, files: bool = False
-) -> None:
+def check_manifest(manifest: Manifest, allow_shared_groups: bool = False) -> None:
     """Refuse a manifest that would give wrong or flattering figures.
 
-    Refused: no rows, one class only, an empty label or path, a reserved label, an unknown split,
-    the same clip twice, a group in two splits (unless `allow_shared_groups`); with `files`, media
-    that are missing. Raises UserError.
+    Refused: no rows, one class only, an empty path, no label at all or none of a row of val or
+    test, a reserved label, an unknown split, the same clip twice, a group in two splits (unless
+    `allow_shared_groups`). Raises UserError.
     """
     check_rows(manifest)
     check_splits(manifest, allow_shared_groups)
-    if files:
-        _check_files(manifest)
-
-
-def _check_files(manifest: Manifest) -> None:
-    """Whether there is a file, or a folder with pictures, for each row; nothing is opened."""
-    missing, wrong = [], []
-    for row, path in enumerate(manifest.columns.path.to_pylist()):
-        try:
-            kind = kind_of(manifest.path_of(row))
-        except (OSError, ValueError):
-            missing.append(path)
-            continue
-        if kind == "a folder" and not _holds_pictures(manifest.path_of(row)):
-            wrong.append(f"{path} (a folder without pictures)")
-        elif kind not in {"file", "a folder"}:
-            wrong.append(f"{path} ({kind})")
-    if missing:
-        raise UserError(
-            f"{len(missing)} of {len(manifest)} files are missing below {manifest.root}: "
-            f"{_some(missing)}"
-        )
-    if wrong:
-        raise UserError(
-            f"{len(wrong)} of {len(manifest)} rows name no file that is read: {_some(wrong)} A "
-            "clip is a video, a picture or a folder of pictures."
-        )
-
-
-def _holds_pictures(folder: Path) -> bool:
-    try:
-        return any(file.suffix.lower() in PICTURE_SUFFIXES for file in folder.iterdir())
-    except OSError:
-        return False
 
 
 LONGEST_PATH = 4096
@@ -84,10 +46,15 @@ def check_rows(manifest: Manifest) -> None:
     _check_each(manifest)
     _check_reserved(manifest)
     _check_twice(manifest)
+    if not manifest.classes:
+        raise UserError(
+            f"None of {len(manifest)} rows has a label; a recogniser needs two classes at least."
+        )
     if len(manifest.classes) == 1:
         (label,) = manifest.classes
+        count = int((manifest.columns.label.numbers > 0).sum())
         raise UserError(
-            f"All {len(manifest)} clips have the label {label!r}; a recogniser needs "
+            f"All {count} clips have the label {label!r}; a recogniser needs "
             "two classes at least. For a folder, give the one whose sub-folders are the classes."
         )
 
@@ -109,11 +76,11 @@ def check_splits(manifest: Manifest, allow_shared_groups: bool) -> None:
 def _check_each(manifest: Manifest) -> None:
     """The first row with something wrong in it; in one row, its path first, then label, times."""
     columns, label = manifest.columns, manifest.columns.label
-    unlabelled = label.numbers == 0
+    empty = np.zeros(len(manifest), bool)
     if label.names and label.names[0] == "":  # names are sorted
-        unlabelled[
-            np.searchsorted(label.offsets, np.flatnonzero(label.codes == 0), "right") - 1
-        ] = True
+        empty[np.searchsorted(label.offsets, np.flatnonzero(label.codes == 0), "right") - 1] = True
+    held_out = np.isin(columns.split.codes, _codes(columns.split.names, ("val", "test")))
+    unlabelled = (label.numbers == 0) & held_out  # in train a teacher answers for it
     no_path = pc.equal(columns.path, "").to_numpy(zero_copy_only=False)
     backwards = columns.end_s <= columns.start_s  # never true without both times: NaN
     odd_path = _is_odd(columns.path)
@@ -123,7 +90,7 @@ def _check_each(manifest: Manifest) -> None:
     if odd:
         places = np.flatnonzero(np.isin(label.codes, odd))
         odd_label[np.searchsorted(label.offsets, places, "right") - 1] = True
-    wrong = no_path | unlabelled | backwards | odd_path | odd_group | odd_label
+    wrong = no_path | empty | unlabelled | backwards | odd_path | odd_group | odd_label
     if not wrong.any():
         return
     place = int(wrong.argmax())
@@ -136,8 +103,14 @@ def _check_each(manifest: Manifest) -> None:
             f"Row {number}: the {what} {_cut(text)} is longer than {LONGEST_PATH} bytes or holds a "
             "NUL. No file has such a name."
         )
-    if unlabelled[place]:
+    if empty[place]:
         raise UserError(f"Row {number} ({row.path}) has an empty label.")
+    if unlabelled[place]:
+        raise UserError(
+            f"Row {number} ({row.path}) has no label and is in split {row.split}. A clip without "
+            f"one can be learned from, for a teacher alone, and tells nothing in {row.split}: give "
+            "it a label, move it to train, or take it out."
+        )
     if odd_label[place]:
         name = next(label.names[c] for c in label.of_row(place) if _is_odd_label(label.names[c]))
         raise UserError(
@@ -156,6 +129,10 @@ def _check_reserved(manifest: Manifest) -> None:
             f"class is likely enough, and {WARMING_UP!r} before they have seen enough. Rename the "
             "label, for a folder of classes its sub-folder: to none_of_these, for example."
         )
+
+
+def _codes(names: pa.Array, wanted: Sequence[str]) -> list[int]:
+    return [code for code, name in enumerate(names.to_pylist()) if name in wanted]
 
 
 def _is_odd(text: pa.Array) -> np.ndarray:

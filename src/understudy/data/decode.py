@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from understudy.data.media import (
+    FOLDER_FPS,
     MEDIA_SUFFIXES,
     PICTURE_SUFFIXES,
     VIDEO_SUFFIXES,
@@ -40,16 +41,15 @@ __all__ = [
     "VIDEO_SUFFIXES",
     "DecodeError",
     "MediaInfo",
+    "every_frame",
     "natural_key",
+    "part_of",
     "probe",
     "read_frames",
     "read_timeline",
     "read_views",
     "stream_frames",
 ]
-
-FOLDER_FPS = 25.0
-"""A folder of frames does not say how fast it was filmed; this is assumed."""
 
 
 def probe(path: str | Path) -> MediaInfo:
@@ -82,7 +82,11 @@ def read_timeline(
     frames, and an end past the last frame is the last frame's end. Raises DecodeError if the clip
     cannot be read or has ended before `start_s`.
     """
-    info = probe(path)
+    return part_of(Path(path), probe(path), start_s, end_s)
+
+
+def part_of(path: Path, info: MediaInfo, start_s: float | None, end_s: float | None) -> Timeline:
+    """As `read_timeline`, of a file that was probed before."""
     first, last = 0.0, info.duration_s
     if info.kind != "picture":
         if start_s is not None:
@@ -91,7 +95,7 @@ def read_timeline(
             last = min(last, math.ceil(end_s * info.fps - 1e-6) / info.fps)
         if first >= last:
             raise DecodeError(
-                Path(path), f"nothing is left between {start_s} s and {end_s} s of its {last:.2f} s"
+                path, f"nothing is left between {start_s} s and {end_s} s of its {last:.2f} s"
             )
     return Timeline(info.start_s + first, info.start_s + last, info.fps)
 
@@ -155,6 +159,19 @@ def stream_frames(path: str | Path, step_s: float | None) -> Iterator[tuple[floa
     if _is_picture(path):
         raise DecodeError(path, "a picture, not a video")
     yield from stream_video(path, step_s)
+
+
+def every_frame(path: str | Path) -> Iterator[tuple[float, Tensor]]:
+    """All frames of a video, a frame folder or a picture, one by one, in constant memory: seconds
+    since the first one and (3, H, W) uint8 RGB. Raises DecodeError as soon as one is damaged."""
+    path = Path(path)
+    if is_folder(path):
+        times_s = [number / FOLDER_FPS for number in range(len(_frame_files(path)))]
+        yield from zip(times_s, _read_folder(path, times_s), strict=True)
+    elif _is_picture(path):
+        yield 0.0, read_picture(path)
+    else:
+        yield from stream_video(path, None)
 
 
 def natural_key(path: Path) -> tuple[list[tuple[int, str]], str]:

@@ -22,7 +22,7 @@ import pyarrow as pa
 from understudy.data.checking import check_rows
 from understudy.data.columns import TEXT, Coded, Text, as_text, distinct, pc
 from understudy.data.dealing import Cells, deal_groups, even_out
-from understudy.data.sources import read_manifest, read_rows
+from understudy.data.sources import read_manifest, read_unchecked
 from understudy.data.splitting import cells_of, deal_rows
 from understudy.errors import UserError
 from understudy.recipe import Data
@@ -62,7 +62,7 @@ def read_folds(data: Data, progress: Callable[[str], None] | None = None) -> Man
     Raises UserError as `deal_folds` does, and for a column that holds other folds.
     """
     assert data.folds is not None
-    manifest = read_rows(data.manifest, progress=progress)
+    manifest = read_unchecked(data.manifest, progress)
     check_rows(manifest)
     if COLUMN in manifest.extras:
         return _given_folds(manifest, data.folds, data.allow_shared_groups)

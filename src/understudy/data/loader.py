@@ -94,7 +94,9 @@ class ClipDataset(Dataset):
         target = self.manifest.target_of(row)
         if isinstance(target, int):
             return torch.tensor(target)
-        return torch.zeros(len(self.manifest.classes)).index_fill_(0, torch.tensor(target), 1.0)
+        holds = torch.zeros(len(self.manifest.classes))
+        holds[target] = 1.0
+        return holds if target else holds.fill_(torch.nan)
 
 
 class EpochBatches(Sampler[list[Key]]):
@@ -292,7 +294,13 @@ def _some_timelines(manifest: Manifest, rows: Sequence[int]) -> Iterator[Timelin
 
 
 def _balancing_weights(manifest: Manifest, rows: Sequence[int]) -> Tensor:
-    """A weight per row, so that drawing by it makes all classes equally likely."""
+    """A weight per row, so that drawing by it makes all classes equally likely; of several labels a
+    row has the mean. Rows without a label are drawn as often as without balancing."""
     labels = [manifest.columns.label.of_row(row) for row in rows]
-    count = np.bincount(np.concatenate(labels), minlength=len(manifest.classes))
-    return torch.tensor([float(np.mean(1 / count[some])) for some in labels])
+    bare = torch.tensor([not some for some in labels])
+    count = np.bincount(np.concatenate(labels).astype(int), minlength=len(manifest.classes))
+    weights = torch.tensor([float(np.mean(1 / count[some])) if some else 0.0 for some in labels])
+    if not bare.any():
+        return weights
+    labelled = int((~bare).sum())
+    return torch.where(bare, 1.0, weights * labelled / weights.sum().clamp(min=1e-12))

@@ -18,7 +18,16 @@ import numpy as np
 import pyarrow as pa
 
 from understudy.data.checking import SPLITS, check_manifest
-from understudy.data.columns import Coded, Columns, Labels, Records, Text, as_text, distinct
+from understudy.data.columns import (
+    SEPARATOR,
+    Coded,
+    Columns,
+    Labels,
+    Records,
+    Text,
+    as_text,
+    distinct,
+)
 from understudy.data.identity import fingerprint_of, ids_of
 from understudy.data.splitting import complete_splits, split_by_group
 from understudy.errors import UserError, nearest
@@ -147,6 +156,22 @@ class Manifest:
         labelled = label.numbers[places] > 0
         found[labelled] = label.codes[label.offsets[places[labelled]]]
         return found
+
+    def holds(self, rows: Sequence[int] | np.ndarray, classes: Sequence[str]) -> np.ndarray:
+        """(len(rows), len(classes)) float32: 1 where a row has the label, else 0; NaN all over a
+        row without one. Every label of these rows must be among `classes`."""
+        label, places = self.columns.label, np.asarray(rows, np.int64)
+        found = np.zeros((len(places), len(classes)), np.float32)
+        found[label.numbers[places] == 0] = np.nan
+        column = {name: number for number, name in enumerate(classes)}
+        for place, row in enumerate(places.tolist()):
+            found[place, [column[label.names[code]] for code in label.of_row(row)]] = 1
+        return found
+
+    def label_text(self, row: int) -> str:
+        """The labels of a row as they are written in a table, joined by `|`; empty without one."""
+        names = self.columns.label.names
+        return SEPARATOR.join(names[code] for code in self.columns.label.of_row(row))
 
     def id_of(self, row: int) -> str:
         """What names a clip: its path, with `#t=START,END` (a W3C media fragment, in seconds) where

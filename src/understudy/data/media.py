@@ -24,6 +24,9 @@ VIDEO_SUFFIXES = frozenset(
 )
 MEDIA_SUFFIXES = PICTURE_SUFFIXES | VIDEO_SUFFIXES
 
+FOLDER_FPS = 25.0
+"""A folder of frames does not say how fast it was filmed; this is assumed."""
+
 MAX_PIXELS = 2**30 // 4 // 3
 """The most that a picture or a frame of a video may have, as Pillow has it: a quarter of a gigabyte
 in RGB. What a header says is tested before anything is decoded."""

@@ -41,6 +41,15 @@ def upright(pixels: Tensor, frame: VideoFrame) -> Tensor:
     return pixels.flip(-2) if d < 0 else pixels
 
 
+def is_turned(frame: VideoFrame) -> bool:
+    """Whether a frame is shown turned or mirrored."""
+    matrix = _display_matrix(frame)
+    if matrix is None:
+        return bool(frame.rotation)
+    a, b, c, d = matrix
+    return bool(b or c) or a < 0 or d < 0
+
+
 def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
     """The linear part (a, b, c, d): a point (x, y) is shown at (a x + c y, b x + d y)."""
     try:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from understudy.data.decode import DecodeError, read_timeline, read_views
 from understudy.data.fingerprint import fingerprint
+from understudy.data.kept import Kept, KeptFrames
 from understudy.data.manifest import Manifest
 from understudy.data.pseudo import held, picture_side, pseudo_clip
 from understudy.data.sampling import sample_times
@@ -39,15 +40,15 @@ class Reader(Protocol):
 class FileReader:
     """Reads media files, and keeps decoded frames while they fit into `config.memory_mb`.
 
-    What is kept are frames at fixed times only, before any draw. A file whose bytes are not those
+    What is kept are frames at fixed times only, before any draw; the worker processes of all
+    loaders that read through it share them. A file whose bytes are not those
     that the manifest has on record is not read: its teacher's answers would be another clip's.
     """
 
     def __init__(self, manifest: Manifest, config: Data) -> None:
         self.manifest = manifest
         self.config = config
-        self._kept: dict[tuple[int, Sampling, int | None], tuple[Tensor, bool]] = {}
-        self._kept_bytes = 0
+        self._kept = KeptFrames(config.memory_mb * 2**20)
 
     def read(self, row: int, view: int | None, looks: Sequence[Sampling]) -> list[Tensor]:
         """As `Reader.read`; pixels, always."""
@@ -57,26 +58,24 @@ class FileReader:
             for look, (frames, is_picture) in zip(looks, decoded, strict=True)
         ]
 
-    def _decoded(
-        self, row: int, view: int | None, looks: Sequence[Sampling]
-    ) -> list[tuple[Tensor, bool]]:
+    def _decoded(self, row: int, view: int | None, looks: Sequence[Sampling]) -> list[Kept]:
         """Frames at their true shape and larger than a model sees them, and whether of a still."""
-        keys = [(row, look, None if view is None else self._side(look, True)) for look in looks]
-        missing = [place for place, key in enumerate(keys) if key not in self._kept]
-        found = {place: self._kept[key] for place, key in enumerate(keys) if key in self._kept}
-        if missing:
-            found |= zip(missing, self._decode(row, view, [looks[i] for i in missing]), strict=True)
-        for place in missing:
-            frames = found[place][0]
-            fixed = view is None or is_fixed(looks[place].method)
-            if fixed and self._kept_bytes + frames.nbytes <= self.config.memory_mb * 2**20:
-                self._kept[keys[place]] = found[place]
-                self._kept_bytes += frames.nbytes
-        return [found[place] for place in range(len(looks))]
+        found: dict[Sampling, Kept] = {}
+        keys = {look: (row, look, None if view is None else self._side(look, True))
+                for look in looks if view is None or is_fixed(look.method)}  # fmt: skip
+        for look, key in keys.items():
+            if (kept := self._kept.find(*key)) is not None:
+                found[look] = kept
+        missing = [look for look in looks if look not in found]
+        for look, decoded in zip(missing, self._decode(row, view, missing), strict=True):
+            found[look] = decoded
+            if look in keys:
+                self._kept.add(decoded, *keys[look])
+        return [found[look] for look in looks]
 
-    def _decode(
-        self, row: int, view: int | None, looks: Sequence[Sampling]
-    ) -> list[tuple[Tensor, bool]]:
+    def _decode(self, row: int, view: int | None, looks: Sequence[Sampling]) -> list[Kept]:
+        if not looks:
+            return []
         path, record = self.manifest.path_of(row), self.manifest.records[row]
         found = fingerprint(path)
         if not self.manifest.is_unchanged(row, found):
@@ -94,7 +93,7 @@ class FileReader:
             )
             drawn = view is not None
             wanted.append((times_s, self._side(look, drawn, of_picture=timeline.is_picture)))
-        return [(frames, timeline.is_picture) for frames in read_views(path, wanted)]
+        return [Kept(frames, timeline.is_picture) for frames in read_views(path, wanted)]
 
     def _finished(
         self, row: int, view: int | None, look: Sampling, frames: Tensor, is_picture: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,8 +29,9 @@ def complete_splits(
 
     Where no row names a split, whole groups are dealt into train, val and test (60, 20 and 20 per
     cent) with `seed`. Where there is a train split but no val split, val is carved from train, a
-    fifth of it, again by whole groups; a given test split is kept as it is. progress: is told what
-    begins and of how many rows. Raises UserError.
+    fifth of it, again by whole groups; a given test split is kept as it is. A row without a label
+    stays in train; where its group was dealt to another split, it is left out, which a note says.
+    progress: is told what begins and of how many rows. Raises UserError.
     """
     tell = progress or (lambda line: None)
     split = manifest.columns.split
@@ -87,11 +89,25 @@ def cells_of(manifest: Manifest, rows: np.ndarray) -> tuple[Cells, np.ndarray]:
 def deal_rows(
     manifest: Manifest, rows: np.ndarray, shares: dict[str, float], seed: int
 ) -> Manifest:
-    """The manifest with these rows dealt into the splits of `shares`."""
+    """The manifest with these rows dealt into the splits of `shares`, by those with a label."""
+    columns = manifest.columns
+    bare = rows[columns.label.numbers[rows] == 0]
+    rows = rows[columns.label.numbers[rows] > 0]
     cells, group = cells_of(manifest, rows)
-    dealt = deal_groups(cells, shares, seed)
-    names = pa.array(list(shares), TEXT).take(pa.array(dealt[group]))
-    chosen = np.zeros(len(manifest), bool)
-    chosen[rows] = True
-    split = manifest.columns.split.text()
-    return manifest.with_splits(pc.replace_with_mask(split, pa.array(chosen), names))
+    dealt = deal_groups(cells, shares, seed)[group]
+    split = np.full(len(manifest), -1, np.int64)
+    split[rows] = dealt
+    split[bare] = 0
+    held_out = np.isin(columns.group.codes[bare], columns.group.codes[rows[dealt > 0]])
+    chosen = split >= 0
+    names = pa.array(list(shares), TEXT).take(pa.array(split[chosen]))
+    text = pc.replace_with_mask(columns.split.text(), pa.array(chosen), names)
+    found = manifest.with_splits(text)
+    if not held_out.any():
+        return found
+    note = (
+        f"{int(held_out.sum())} rows without a label were left out: their groups were dealt to "
+        f"{' or '.join(list(shares)[1:])}, where nothing can be learned from them"
+    )
+    kept = np.setdiff1d(np.arange(len(manifest)), bare[held_out])
+    return replace(found.take(kept), notes=(*manifest.notes, note))

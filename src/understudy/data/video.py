@@ -12,7 +12,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar, cast
@@ -28,9 +28,9 @@ from av.video.stream import VideoStream
 from torch import Tensor
 
 from understudy.data.extent import ESTIMATED, extent, period_of, time_base
+from understudy.data.frames import Frames
 from understudy.data.media import (
     MAX_PIXELS,
-    TOO_MANY,
     DecodeError,
     MediaInfo,
     check_size,
@@ -44,6 +44,10 @@ Finished = TypeVar("Finished")
 
 WORTH_A_SEEK = 8
 """A seek pays off when it skips this many frames at least."""
+SHOWN_BEFORE = 3
+"""Frames decoded after a key frame and shown before it. More are rare, and only cost time."""
+MANY_LATE = frozenset({"h264", "hevc"})
+"""Codecs that may reorder more from some frame on: their AVI is counted from its start."""
 FORMATS = (
     "mov,matroska,avi,mpegts,mpeg,asf,flv,live_flv,ogg,gif,swf,mxf,dv,rm,nut,ivf,wtv,dhav,apng,"
     "mpegvideo,m4v,h263,h264,hevc,vvc,av1,obu,vc1,mjpeg,mpjpeg,yuv4mpegpipe,"
@@ -61,7 +65,7 @@ OPTIONS = {
 def probe_video(path: Path) -> MediaInfo:
     """What the header says, proven by decoding the first frame. Raises DecodeError."""
     with _open(path) as (container, stream):
-        frame = next(_decode(path, container, stream), None)
+        frame = next(Frames(path, container, stream), None)
         if frame is None:
             raise DecodeError(path, "it holds no frame")
         height, width = upright(torch.empty(frame.height, frame.width), frame).shape
@@ -105,7 +109,7 @@ def _read(
     with _open(path) as (container, stream):
         base, period, reformatter = time_base(stream), period_of(stream), VideoReformatter()
         keys = _key_frames(container, stream) if seek else []
-        frames = _in_order(path, container, stream)
+        frames = Frames(path, container, stream)
         shown: VideoFrame | None = None
         ahead: VideoFrame | None = next(frames, None)
         for time_s in times_s:
@@ -113,8 +117,7 @@ def _read(
             position = ahead.pts if ahead is not None else None
             key = _key_before(keys, tick)
             if key and position is not None and key[0] - position >= WORTH_A_SEEK * period:
-                container.seek(key[1], stream=stream, backward=True, any_frame=False)
-                frames = _in_order(path, container, stream)
+                frames.jump(key[1])
                 shown, ahead = None, next(frames, None)
                 if ahead is None or cast(int, ahead.pts) > tick:
                     return None
@@ -143,7 +146,7 @@ def stream_video(path: Path, step_s: float | None) -> Iterator[tuple[float, Tens
     """
     with _open(path) as (container, stream):
         base, period, reformatter = time_base(stream), period_of(stream), VideoReformatter()
-        frames = _in_order(path, container, stream)
+        frames = Frames(path, container, stream)
         shown = next(frames, None)
         if shown is None:
             raise DecodeError(path, "it holds no frame")
@@ -204,35 +207,16 @@ def _video_stream(path: Path, container: InputContainer) -> VideoStream:
     raise DecodeError(path, "it holds no video stream" + (", only audio" * bool(container.streams)))
 
 
-def _decode(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    # FFmpeg forgets a size that is over `max_pixels`.
-    sized = stream.codec_context.width and stream.codec_context.height
-    fault = "damaged video" if sized else f"its size cannot be read, or it has {TOO_MANY}"
-    with faults_of(path, fault), suppress(av.error.EOFError):
-        for frame in container.decode(stream):
-            check_size(path, frame.width, frame.height)
-            yield frame
-
-
-def _in_order(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """Frames whose times are known and rise."""
-    last: int | None = None
-    for frame in _decode(path, container, stream):
-        if frame.pts is None:
-            frame.pts = (stream.start_time or 0) if last is None else last + period_of(stream)
-        if frame.pts == last:  # rounded by its container to the same tick
-            frame.pts += 1
-        if last is not None and frame.pts < last:
-            raise DecodeError(path, "the times of its frames run backwards")
-        last = frame.pts
-        yield frame
-
-
 def _key_frames(container: InputContainer, stream: VideoStream) -> list[tuple[int, int]]:
     """Key frames as (presentation time, index time), rising; empty where there is no index."""
     times = sorted(entry.timestamp for entry in stream.index_entries if entry.is_keyframe)
-    # An index may count in decoding time, which runs ahead of presentation by a constant.
-    delay = (stream.start_time or 0) - times[0] if times else 0
+    if not times or (container.format.name == "avi" and stream.codec_context.name in MANY_LATE):
+        return []
+    # An index counts in decoding time, which runs ahead of presentation by a constant, and by a
+    # frame more for each one that is decoded after a key frame and shown before it.
+    delay = (stream.start_time or 0) - times[0]
+    if stream.codec_context.has_b_frames:
+        delay += SHOWN_BEFORE * period_of(stream)
     return [(time + delay, time) for time in times]
 
 

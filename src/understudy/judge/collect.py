@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -42,9 +43,10 @@ def predict_split(
         len(manifest.rows(split)),
         lambda batch: batch.clips_asked_for,
     )
-    return predict_loader(
+    predictions = predict_loader(
         classifier, loader, manifest, split, classes=classifier.classes, task=classifier.task
     )
+    return replace(predictions, thresholds=classifier.thresholds)
 
 
 def split_loader(
@@ -73,7 +75,7 @@ def predict_loader(
 ) -> Predictions:
     """Ask a model about the batches of a split; as `predict_each`. Raises UserError for labels of
     the split that the model does not know."""
-    refuse_labels(manifest, manifest.rows(split), classes or manifest.classes)
+    refuse_labels(manifest, manifest.rows(split), classes or manifest.classes, task)
     return predict_each({"": recognise}, loader, manifest, split, classes=classes, task=task)[""]
 
 
@@ -106,7 +108,9 @@ def predict_each(
                 for name, recognise in recognisers.items():
                     logits[name].append(recognise(batch.frames, batch.lengths).logits.float().cpu())
     records = [manifest.records[row] for row in rows]
-    target = torch.tensor([classes.index(str(record.label)) for record in records]).long()
+    target = torch.from_numpy(manifest.holds(rows, classes))
+    if not task.several:
+        target = target.argmax(1)
     return {
         name: Predictions(
             record=rows,
@@ -125,21 +129,28 @@ def predict_each(
     }
 
 
-def refuse_labels(manifest: Manifest, rows: Sequence[int], classes: tuple[str, ...]) -> None:
-    """Raises UserError unless each of these rows has one label, and one that is known."""
-    if manifest.is_multi_label:
+def refuse_labels(
+    manifest: Manifest, rows: Sequence[int], classes: tuple[str, ...], task: Task = SINGLE_LABEL
+) -> None:
+    """Raises UserError unless each of these rows has labels, as many as the task takes, and all are
+    known."""
+    numbers = manifest.columns.label.numbers[rows]
+    several = np.flatnonzero(numbers > 1)
+    bare = [place for place, row in enumerate(rows) if not manifest.label_text(row)]
+    if len(several) and not task.several:
         raise UserError(
-            "This manifest gives several labels to one clip; evaluation takes exactly one."
+            f"{len(several)} of {len(rows)} clips have several labels, the first of them "
+            f"{manifest.id_of(rows[several[0]])}; the model was trained to name exactly one. Train "
+            "one on a table in which clips have several."
         )
-    targets, names = manifest.targets(rows), np.array([*manifest.classes, ""], dtype=object)
-    bare = np.flatnonzero(names[targets] == "")  # -1, without a label, is the last name
     if len(bare):
         raise UserError(
             f"{len(bare)} of {len(rows)} clips have no label, the first of them "
             f"{manifest.id_of(rows[bare[0]])}. Evaluation takes labelled clips: label them, or "
             "leave them out."
         )
-    unknown = [label for label in names[np.unique(targets)] if label not in classes]
+    there = np.unique([code for row in rows for code in manifest.columns.label.of_row(row)])
+    unknown = [name for name in (manifest.classes[n] for n in there) if name not in classes]
     if unknown:
         raise UserError(
             f"The data has labels that the model does not know: {some_of(unknown)}."

@@ -6,13 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from understudy.errors import UserError
 from understudy.judge.evaluate import Evaluation, Source, evaluate, known_evaluation
-from understudy.judge.metrics import refuse_unusable
+from understudy.judge.figures import refuse_unusable
 from understudy.judge.predictions import Predictions, some_of
-from understudy.judge.statistics import paired_difference
+from understudy.judge.ranking import average_precisions, mean_average_precision
+from understudy.judge.statistics import (
+    group_index,
+    paired_difference,
+    percentiles,
+    resample_groups,
+)
 from understudy.judge.subject import find_subject
 from understudy.progress import Track, untold
+from understudy.task import MULTI_LABEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +73,20 @@ def compare_predictions(
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Top-1 accuracy of a minus that of b, clip by clip; see `paired_difference`.
+    """Top-1 accuracy of a minus that of b, clip by clip; see `paired_difference`. Of several labels
+    a clip the mAP of a minus that of b; see `_paired_map`.
 
-    Clips are joined by id. Raises UserError when the two do not hold the same classes, clips,
-    labels and groups, and when an output is no finite number.
+    Clips are joined by id. `metric` in what it gives names the figure. Raises UserError when the
+    two do not hold the same classes, clips, labels and groups, and when an output is no finite
+    number.
     """
     for predictions in (a, b):
         refuse_unusable(predictions)
+    if a.task != b.task:
+        raise UserError(
+            "One of these predictions is of one label a clip and the other several: no figure is "
+            "the same for both. Compare models of one task."
+        )
     if set(a.classes) != set(b.classes):
         only = sorted(set(a.classes) ^ set(b.classes))
         raise UserError(
@@ -88,15 +104,22 @@ def compare_predictions(
         )
     order = [(clips_a[clip], clips_b[clip]) for clip in clips_a]
     for i, j in order:
-        said_a = (a.classes[int(a.target[i])], a.group[i])
-        said_b = (b.classes[int(b.target[j])], b.group[j])
+        said_a = ("|".join(sorted(a.labels_of(i))), a.group[i])
+        said_b = ("|".join(sorted(b.labels_of(j))), b.group[j])
         if said_a != said_b:
             raise UserError(
                 f"{a.id[i]} has label and group {said_a} in one evaluation and {said_b} in the "
                 f"other, of {common} clips in common. Evaluate both on the same manifest."
             )
     rows_a, rows_b = map(list, zip(*order, strict=True))
-    return paired_difference(
+    if a.task.several:
+        columns = [b.classes.index(name) for name in a.classes]
+        probabilities = a.probabilities[rows_a], b.probabilities[rows_b][:, columns]
+        groups = [a.group[i] for i in rows_a]
+        return _paired_map(
+            *probabilities, a.holds[rows_a], groups, confidence, resamples=resamples, seed=seed
+        )
+    return {"metric": a.task.metric} | paired_difference(
         a.correct[rows_a],
         b.correct[rows_b],
         [a.group[i] for i in rows_a],
@@ -104,3 +127,41 @@ def compare_predictions(
         resamples=resamples,
         seed=seed,
     )
+
+
+def _paired_map(
+    a: np.ndarray,
+    b: np.ndarray,
+    holds: np.ndarray,
+    groups: list[str],
+    confidence: float,
+    *,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The mAP of probabilities a minus that of b, (N, K) of the same clips, of which `holds` holds.
+
+    Both are judged on the same resamples of whole groups. p is two-sided: how often the resampled
+    difference lies beyond 0, the measured one counted among them.
+    """
+    index, count = group_index(groups)
+
+    def means(times: np.ndarray | None) -> np.ndarray:
+        of_a, of_b = (mean_average_precision(average_precisions(p, holds, times)) for p in (a, b))
+        return of_a - of_b
+
+    drawn = resample_groups(count, resamples=resamples, seed=seed)
+    draws = np.concatenate([means(times[:, index]) for times in drawn])
+    low, high = percentiles(draws, confidence)
+    beyond = min((draws <= 0).sum(), (draws >= 0).sum())
+    method = f"paired bootstrap over {'groups' if count < len(holds) else 'clips'}"
+    return {
+        "metric": MULTI_LABEL.metric,
+        "difference": float(means(None)[0]),
+        "low": low,
+        "high": high,
+        "p": float(min(1.0, 2 * (beyond + 1) / (len(draws) + 1))),
+        "n": len(holds),
+        "groups": count,
+        "method": method if high > low else f"{method}, without width",
+    }

@@ -13,6 +13,7 @@ from understudy.judge.collect import predict_each, predict_loader, predict_split
 from understudy.judge.metrics import compute_metrics
 from understudy.judge.predictions import Predictions, read_predictions
 from understudy.judge.subject import Shipped, Source, Subject, evaluation_path, find_subject, is_own
+from understudy.judge.thresholds import thresholds_of
 from understudy.progress import Track, untold
 from understudy.run import Run, json_text, read_json, write_files
 from understudy.types import Sampling
@@ -107,7 +108,8 @@ def _judge(
     clips, split, settings = subject.manifest, subject.split, subject.settings
     rows = clips.rows(split)
     classifier = subject.source.classifier(subject.checkpoint, device=device, threads=threads)
-    refuse_labels(clips, rows, classifier.classes)
+    refuse_labels(clips, rows, classifier.classes, classifier.task)
+    thresholds_of(classifier)
     warnings = [*subject.warnings]
     if reads := _of_each_video(classifier.sampling):
         warnings += [reads] if clip_seconds(clips, rows) else []

@@ -12,27 +12,16 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from understudy.errors import UserError
-from understudy.judge.predictions import Predictions, counted, some_of
-from understudy.judge.statistics import (
-    Interval,
-    group_index,
-    percentiles,
-    proportion_interval,
-    resample_sums,
-)
+from understudy.judge.figures import Intervals, as_figure, divide, refuse_unusable, warnings_of
+from understudy.judge.predictions import Predictions
+from understudy.judge.several import metrics_of_several
+from understudy.judge.statistics import Interval, group_index, percentiles, resample_sums
+from understudy.record import BACKGROUND
 
 CALIBRATION_BINS = 15
 """Bins of equal width for the calibration error, as in Guo et al. 2017."""
-_WIDE = 0.15
-"""20 clips without a mistake still have an interval wider than this."""
-_FEW_GROUPS = 10
 TOP5_CLASSES = 10
 """Of fewer classes five guesses cover half or more, which says little."""
-
-Figure = dict[str, Any]
-"""{"value", "low", "high", "n", "method"}. Where n is 0 the figure is undefined: value 0, interval
-0 to 1, method "undefined"."""
 
 
 def compute_metrics(
@@ -49,30 +38,23 @@ def compute_metrics(
     sentences for people. The macro F1 is the mean over classes that are among the targets or the
     predictions, as scikit-learn has it. Accuracies: Wilson, and the bootstrap over groups where
     wider. Others: bootstrap over groups, or over clips where each stands for itself.
+    Where there is a class `background`, top1_without_background is the accuracy on the clips of
+    the others. Of predictions with several labels a clip, those of `metrics_of_several`.
     Raises UserError without clips, or when a logit is not finite.
     """
     refuse_unusable(predictions)
+    if predictions.task.several:
+        return metrics_of_several(
+            predictions, confidence=confidence, resamples=resamples, seed=seed
+        )
     classes, k, n = predictions.classes, len(predictions.classes), len(predictions)
     index, group_count = group_index(predictions.group)
     grouped = group_count < n
+    intervals = Intervals(confidence, grouped)
+    proportion, bootstrapped = intervals.proportion, intervals.bootstrapped
     values = _sums_per_clip(predictions)
     total = _Sums(np.asarray(values.sum(axis=0)).reshape(1, -1), k)
     drawn = _Sums(resample_sums(values, index, resamples=resamples, seed=seed), k)
-    method = "bootstrap over groups" if grouped else "bootstrap over clips"
-
-    def proportion(hits: np.ndarray, of: np.ndarray, drawn_share: np.ndarray) -> Figure:
-        successes, size = round(float(hits[0])), round(float(of[0]))
-        draws = drawn_share if grouped else None
-        interval = proportion_interval(successes, size, draws, confidence)
-        return _figure(successes / size if size else 0.0, interval, size)
-
-    def bootstrapped(value: np.ndarray, draws: np.ndarray, size: int) -> Figure:
-        if size == 0:
-            return _figure(0.0, Interval(0.0, 1.0, "undefined"), 0)
-        low, high = percentiles(draws, confidence)
-        name = method if high > low else f"{method}, without width"
-        return _figure(float(value[0]), Interval(low, high, name), size)
-
     per_class = {}
     for i, name in enumerate(classes):
         size = round(float(total.targets[0, i]))
@@ -86,9 +68,10 @@ def compute_metrics(
         float(total.calibration_error[0]),
         percentiles(drawn.calibration_error, confidence),
         _chance_of_miscalibration(predictions, confidence),
-        method,
+        intervals.method,
     )
     metrics: dict[str, Any] = {
+        "task": predictions.task.name,
         "split": predictions.split,
         "n": n,
         "groups": group_count,
@@ -96,17 +79,29 @@ def compute_metrics(
         "confidence": confidence,
         "top1": proportion(total.correct, total.clips, drawn.correct / drawn.clips),
     }
+    if BACKGROUND in classes:
+        metrics["top1_without_background"] = proportion(*_without(total, drawn, classes))
     if k >= TOP5_CLASSES:
         metrics["top5"] = proportion(total.in_top5, total.clips, drawn.in_top5 / drawn.clips)
     metrics |= {
         "macro_f1": bootstrapped(total.macro_f1, drawn.macro_f1, n),
-        "calibration_error": _figure(float(total.calibration_error[0]), calibration, n),
+        "calibration_error": as_figure(float(total.calibration_error[0]), calibration, n),
         "per_class": per_class,
         "confusion": _confusion(predictions).tolist(),
         "classes": list(classes),
     }
-    metrics["warnings"] = _warnings(predictions, metrics, grouped)
+    metrics["warnings"] = warnings_of(predictions, metrics, grouped)
     return metrics
+
+
+def _without(
+    total: _Sums, drawn: _Sums, classes: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hits, clips, and resampled accuracies, of the clips that something happens in."""
+    others = [k for k, name in enumerate(classes) if name != BACKGROUND]
+    hits, clips = total.hits[:, others].sum(axis=1), total.targets[:, others].sum(axis=1)
+    drawn_clips = drawn.targets[:, others].sum(axis=1)
+    return hits, clips, divide(drawn.hits[:, others].sum(axis=1), drawn_clips)
 
 
 class _Sums:
@@ -123,15 +118,15 @@ class _Sums:
 
     @property
     def recall(self) -> np.ndarray:
-        return _divide(self.hits, self.targets)
+        return divide(self.hits, self.targets)
 
     @property
     def precision(self) -> np.ndarray:
-        return _divide(self.hits, self.predicted)
+        return divide(self.hits, self.predicted)
 
     @property
     def f1(self) -> np.ndarray:
-        return _divide(2 * self.hits, self.targets + self.predicted)
+        return divide(2 * self.hits, self.targets + self.predicted)
 
     @property
     def macro_f1(self) -> np.ndarray:
@@ -209,76 +204,3 @@ def _confusion(predictions: Predictions) -> np.ndarray:
     predicted = predictions.logits.numpy().argmax(axis=1)
     cells = predictions.target.numpy() * k + predicted
     return np.bincount(cells, minlength=k * k).reshape(k, k)
-
-
-def _figure(value: float, interval: Interval, n: int) -> Figure:
-    return {
-        "value": float(value),
-        "low": float(interval.low),
-        "high": float(interval.high),
-        "n": n,
-        "method": interval.method,
-    }
-
-
-def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(below.shape, np.nan), where=below > 0)
-
-
-def refuse_unusable(predictions: Predictions) -> None:
-    """Raises UserError without clips, or when a logit is not finite."""
-    if len(predictions) == 0:
-        bad = predictions.skipped
-        why = f" None of {len(bad)} could be read, {bad[0].path}: {bad[0].reason}." if bad else ""
-        raise UserError(f"The split {predictions.split!r} has no clip to evaluate.{why}")
-    broken = predictions.broken
-    if broken:
-        raise UserError(
-            f"The model's output is not a finite number for {len(broken)} of {len(predictions)} "
-            f"clips, the first of them {broken[0]}. Its weights are damaged or "
-            "its training diverged: evaluate an earlier checkpoint, or train again with a lower "
-            "learning rate."
-        )
-
-
-def _warnings(predictions: Predictions, metrics: dict[str, Any], grouped: bool) -> list[str]:
-    n, groups, top1 = metrics["n"], metrics["groups"], metrics["top1"]
-    percent = f"{100 * metrics['confidence']:g}%"
-    warnings = []
-    if top1["value"] == 1:
-        warnings.append(
-            f"No mistake in {counted(n, 'clip')}: they cannot show how good the model really is, "
-            f"nor that another is better. Its accuracy may be as low as {top1['low']:.2f}."
-        )
-    if top1["high"] - top1["low"] > _WIDE:
-        who = f"{groups} groups in {n} clips" if grouped and n >= 100 else counted(n, "clip")
-        warnings.append(
-            f"Only {who}: the {percent} interval spans {top1['low']:.2f} to {top1['high']:.2f}, "
-            "too wide to tell models apart."
-        )
-    if grouped and groups < _FEW_GROUPS:
-        warnings.append(
-            f"Only {counted(groups, 'group')} (persons or source videos): intervals "
-            "from so few come out too narrow."
-        )
-    if metrics["macro_f1"]["low"] == metrics["macro_f1"]["high"]:
-        warnings.append(
-            f"The interval of the macro F1 has no width, because every resample of "
-            f"{counted(groups, 'group' if grouped else 'clip')} gave the same: "
-            "judge by the interval of the top-1 accuracy."
-        )
-    missing = [name for name, figures in metrics["per_class"].items() if figures["n"] == 0]
-    if missing:
-        warnings.append(
-            f"{len(missing)} of {len(predictions.classes)} classes "
-            f"{'has' if len(missing) == 1 else 'have'} no clip in this split, so nothing is known "
-            f"of {'it' if len(missing) == 1 else 'them'}: {some_of(missing)}."
-        )
-    if predictions.skipped:
-        asked = n + len(predictions.skipped)
-        named = [f"{one.path} ({one.reason})" for one in predictions.skipped]
-        warnings.append(
-            f"{len(predictions.skipped)} of {asked} clips ({len(predictions.skipped) / asked:.1%}) "
-            f"could not be read and are in no figure: {some_of(named)}."
-        )
-    return warnings

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, NotRequired
 
 import numpy as np
 import torch
-from pydantic import Field, Json, TypeAdapter
+from pydantic import Field, Json, TypeAdapter, ValidationError
 from torch import Tensor
 from typing_extensions import TypedDict
 
 from understudy.errors import UserError
 from understudy.run import write_bytes
-from understudy.task import SINGLE_LABEL, Task, task_named
+from understudy.run.schema import explain
+from understudy.task import EVEN, SINGLE_LABEL, Task, task_named
 from understudy.types import Skipped
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ class Predictions:
     """Logits for N clips, joined with what the manifest says of them.
 
     record: rows of the manifest. id, path, group: as the manifest has them; an id names one clip
-    in every manifest that holds it. target: (N,) int64, index into `classes`. logits: (N, K)
-    float32. skipped: clips of the split that could not be read. task: of the model, which says what
-    its logits mean.
+    in every manifest that holds it. target: (N,) int64, index into `classes`; where several labels
+    may hold, (N, K) float32 of 0 and 1. logits: (N, K) float32. skipped: clips of the split that
+    could not be read. task: of the model, which says what its logits mean. thresholds: (K,) the
+    probabilities from which several labels hold; None: one half, and for other tasks.
     """
 
     record: list[int]
@@ -45,12 +47,16 @@ class Predictions:
     split: str
     skipped: tuple[Skipped, ...] = ()
     task: Task = SINGLE_LABEL
+    thresholds: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         columns = (self.record, self.id, self.path, self.group, self.target)
         sizes = {len(column) for column in columns}
         assert sizes == {len(self.logits)}, "one entry for every clip"
-        assert self.logits.shape[1:] == (len(self.classes),), "one logit for every class"
+        k = len(self.classes)
+        assert self.logits.shape[1:] == (k,), "one logit for every class"
+        assert self.target.shape[1:] == ((k,) if self.task.several else ()), "as the task has it"
+        assert self.thresholds is None or len(self.thresholds) == k
 
     def __len__(self) -> int:
         return len(self.record)
@@ -58,7 +64,29 @@ class Predictions:
     @property
     def correct(self) -> np.ndarray:
         """(N,) bool: whether the model was right, as its task has it."""
-        return self.task.hits(self.logits, self.target).numpy()
+        thresholds = None
+        if self.thresholds is not None:
+            thresholds = torch.tensor(self.thresholds, dtype=torch.float64)
+        return self.task.hits(self.logits.double(), self.target, thresholds).numpy()
+
+    @property
+    def holds(self) -> np.ndarray:
+        """(N, K) bool: which labels a clip has."""
+        if self.task.several:
+            return self.target.numpy() == 1
+        return self.target.numpy()[:, None] == np.arange(len(self.classes))
+
+    @property
+    def said(self) -> np.ndarray:
+        """(N, K) bool: which labels the model says of a clip: those from their thresholds on, or
+        the one with the highest logit."""
+        if self.task.several:
+            return self.probabilities >= (EVEN if self.thresholds is None else self.thresholds)
+        return self.logits.numpy().argmax(axis=1)[:, None] == np.arange(len(self.classes))
+
+    def labels_of(self, clip: int) -> tuple[str, ...]:
+        """The labels of one of the clips."""
+        return tuple(self.classes[k] for k in np.flatnonzero(self.holds[clip]))
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -81,13 +109,18 @@ class Predictions:
         import pyarrow.parquet as pq
 
         logits = self.logits.to(torch.float32).contiguous().numpy()
+        target = (
+            pa.array(self.target.numpy(), pa.int64())
+            if not self.task.several
+            else pa.array([np.flatnonzero(row) for row in self.holds], pa.list_(pa.int64()))
+        )
         table = pa.table(
             {
                 "record": pa.array(self.record, pa.int64()),
                 "id": pa.array(self.id, pa.string()),
                 "path": pa.array(self.path, pa.string()),
                 "group": pa.array(self.group, pa.string()),
-                "target": pa.array(self.target.numpy(), pa.int64()),
+                "target": target,
                 "logits": pa.FixedSizeListArray.from_arrays(
                     pa.array(logits.ravel(), pa.float32()), len(self.classes)
                 ),
@@ -98,6 +131,7 @@ class Predictions:
             "split": self.split,
             "skipped": json.dumps([tuple(skipped) for skipped in self.skipped]),
             "task": self.task.name,
+            "thresholds": json.dumps(self.thresholds),
         }
         buffer = io.BytesIO()
         pq.write_table(table.replace_schema_metadata(notes), buffer)
@@ -126,24 +160,38 @@ def read_predictions(path: str | Path) -> Predictions:
         )
     try:
         told = _NOTES.validate_python({name.decode(): text for name, text in notes.items()})
-        _check_columns(table, len(told["classes"]))
+        task = task_named(told.get("task", SINGLE_LABEL.name))
+        thresholds = told.get("thresholds")
+        if thresholds is not None and len(thresholds) != len(told["classes"]):
+            raise ValueError(f"{len(thresholds)} thresholds for {len(told['classes'])} classes")
+        _check_columns(table, task, len(told["classes"]))
     except ValueError as error:  # pydantic's, pyarrow's and ours
         reason = str(error).partition("\n")[0]
+        if isinstance(error, ValidationError):
+            reason = explain(error)
         raise UserError(
             f"{path} is damaged: {reason}. Make it anew with: understudy evaluate"
         ) from error
+    target = torch.tensor(
+        table["target"].to_pylist() if not task.several else [], dtype=torch.int64
+    )
+    if task.several:
+        target = torch.zeros(len(table), len(told["classes"]))
+        for clip, labels in enumerate(table["target"].to_pylist()):
+            target[clip, labels] = 1
     values = table["logits"].combine_chunks().flatten().to_numpy().copy()
     return Predictions(
         record=table["record"].to_pylist(),
         id=table["id"].to_pylist(),
         path=table["path"].to_pylist(),
         group=table["group"].to_pylist(),
-        target=torch.tensor(table["target"].to_pylist(), dtype=torch.int64),
+        target=target,
         logits=torch.from_numpy(values).reshape(-1, len(told["classes"])),
         classes=tuple(told["classes"]),
         split=told["split"],
         skipped=tuple(Skipped(*entry) for entry in told["skipped"]),
-        task=task_named(told.get("task", SINGLE_LABEL.name)),
+        task=task,
+        thresholds=None if thresholds is None else tuple(thresholds),
     )
 
 
@@ -154,17 +202,19 @@ class _Notes(TypedDict):
     skipped: Json[list[tuple[int, str, str]]]
     split: str
     task: NotRequired[str]
+    thresholds: NotRequired[Json[list[Annotated[float, Field(ge=0, le=1)]] | None]]
 
 
 _NOTES = TypeAdapter(_Notes)
 
 
-def _check_columns(table: pa.Table, classes: int) -> None:
+def _check_columns(table: pa.Table, task: Task, classes: int) -> None:
     """Raises ValueError where a column holds something else than predictions have."""
     import pyarrow as pa
 
     text, whole = pa.string(), pa.int64()
-    types = {"record": whole, "id": text, "path": text, "group": text, "target": whole}
+    types = {"record": whole, "id": text, "path": text, "group": text}
+    types["target"] = pa.list_(whole) if task.several else whole
     types["logits"] = pa.list_(pa.float32(), classes)
     for name, expected in types.items():
         column = table[name]
@@ -172,8 +222,9 @@ def _check_columns(table: pa.Table, classes: int) -> None:
             raise ValueError(f"{name} holds {column.type} and not {expected}")
         if column.null_count or (name == "logits" and column.combine_chunks().values.null_count):
             raise ValueError(f"{name} has gaps")
-    targets = table["target"].to_numpy()
-    if len(table) and not 0 <= targets.min() <= targets.max() < classes:
+    targets = table["target"].combine_chunks()
+    targets = (targets.flatten() if task.several else targets).to_numpy(zero_copy_only=False)
+    if len(targets) and not 0 <= targets.min() <= targets.max() < classes:
         raise ValueError(f"target holds {targets.min()} to {targets.max()}, of {classes} classes")
 
 

@@ -6,6 +6,19 @@ from typing import Any
 
 from understudy.judge.predictions import counted
 
+TITLES = {
+    "top1": "top-1 accuracy",
+    "top1_without_background": "top-1 without background",
+    "top5": "top-5 accuracy",
+    "map": "mAP",
+    "map_without_background": "mAP without background",
+    "micro_f1": "micro F1",
+    "macro_f1": "macro F1",
+    "exact_match": "all labels right",
+    "calibration_error": "calibration error",
+}
+"""What the figures of metrics.json are called, in the order in which they are shown."""
+
 
 def metric_lines(metrics: dict[str, Any]) -> list[str]:
     """What `evaluate` prints: figures, each class, what is confused most, and warnings."""
@@ -16,24 +29,27 @@ def metric_lines(metrics: dict[str, Any]) -> list[str]:
         f"{counted(metrics['n'], 'clip')}{groups} in split {metrics['split']}{skipped}. "
         f"Intervals hold {level}%."
     ]
-    names = {
-        "top1": "top-1 accuracy",
-        "top5": "top-5 accuracy",
-        "macro_f1": "macro F1",
-        "calibration_error": "calibration error",
-    }
-    lines += [
-        f"{title:<18} {figure(metrics[key])}" for key, title in names.items() if key in metrics
-    ]
+    titles = {key: title for key, title in TITLES.items() if key in metrics}
+    wide = max(18, *map(len, titles.values()))
+    lines += [f"{title:<{wide}} {figure(metrics[key])}" for key, title in titles.items()]
     width = max(len(name) for name in metrics["classes"])
-    lines += ["", f"{'class':<{width}}  accuracy"]
-    lines += [
-        f"{name:<{width}}  {figure(metrics['per_class'][name]['accuracy'])}"
-        for name in metrics["classes"]
-    ]
-    confusions = _most_confused(metrics["confusion"], metrics["classes"])
-    if confusions:
-        lines += ["", "most confused: " + "; ".join(confusions)]
+    per_class = [metrics["per_class"][name] for name in metrics["classes"]]
+    if "map" in metrics:
+        lines += ["", f"{'class':<{width}}  threshold  F1     average precision"]
+        lines += [
+            f"{name:<{width}}  {one['threshold']:.3f}      {one['f1']['value']:.3f}  "
+            f"{figure(one['average_precision'])}"
+            for name, one in zip(metrics["classes"], per_class, strict=True)
+        ]
+    else:
+        lines += ["", f"{'class':<{width}}  accuracy"]
+        lines += [
+            f"{name:<{width}}  {figure(one['accuracy'])}"
+            for name, one in zip(metrics["classes"], per_class, strict=True)
+        ]
+        confusions = _most_confused(metrics["confusion"], metrics["classes"])
+        if confusions:
+            lines += ["", "most confused: " + "; ".join(confusions)]
     for warning in metrics["warnings"]:
         lines += ["", *f"! {warning}".split("\n")]
     return lines

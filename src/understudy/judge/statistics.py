@@ -6,7 +6,7 @@ hundred strangers would. Wherever groups are known, whole groups are resampled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,15 +71,20 @@ def resample_sums(
         (np.ones(len(groups)), (groups, np.arange(len(groups)))), shape=(count, len(groups))
     )
     per_group = sparse.csr_array((members @ sparse.csr_array(values)).T)  # (D, groups)
+    drawn = resample_groups(count, resamples=resamples, seed=seed)
+    return np.concatenate([(per_group @ times.T).T for times in drawn])
+
+
+def resample_groups(count: int, *, resamples: int = 2000, seed: int = 0) -> Iterator[np.ndarray]:
+    """How often each of `count` groups is drawn in each resample: some (draws, count) at a time,
+    the same for the same seed."""
     generator = np.random.default_rng(seed)
-    sums = []
     for start in range(0, resamples, _DRAWS_AT_ONCE):
         draws = min(_DRAWS_AT_ONCE, resamples - start)
         drawn = generator.integers(count, size=(draws, count))
         drawn += np.arange(draws)[:, None] * count
         times = np.bincount(drawn.ravel(), minlength=draws * count).reshape(draws, count)
-        sums.append((per_group @ times.T.astype(float)).T)
-    return np.concatenate(sums)
+        yield times.astype(float)
 
 
 def percentiles(draws: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from understudy.errors import UserError
 from understudy.judge.collect import predict_split
-from understudy.judge.metrics import refuse_unusable
+from understudy.judge.figures import refuse_unusable
 from understudy.judge.predictions import Predictions
 from understudy.judge.statistics import wilson
 from understudy.progress import Heartbeat

@@ -95,7 +95,8 @@ class Data(Section):
     can see the same pixels."""
     workers: Annotated[Whole, Field(ge=0, le=256)] = 0
     memory_mb: Annotated[Whole, Field(ge=0, le=1_000_000)] = 512
-    """Decoded frames kept in memory per worker, so that later epochs need not decode again."""
+    """Decoded frames kept in memory, so that later epochs need not decode again; all workers share
+    them."""
     allow_shared_groups: bool = False
     """Accept a manifest in which one group stands in two splits. Its figures are then too good."""
     max_bad_share: Share = 0.05

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from understudy.errors import UserError
 from understudy.run.files import read_json
-from understudy.task import SINGLE_LABEL
+from understudy.run.schema import THRESHOLDS
 from understudy.types import Output, Recognizer, Sampling, State, StreamingRecognizer
 
 if TYPE_CHECKING:
@@ -41,13 +41,14 @@ class RunClassifier:
     ) -> None:
         self.run, self.checkpoint = run, checkpoint
         self.name, self.model_name = run.name, run.recipe.model.name
-        self.classes, self.task = run.classes, SINGLE_LABEL
+        self.classes, self.task = run.classes, run.task
         self.device, self.threads = torch.device(device), threads
         self.model = run.load_model(checkpoint).to(self.device)
         self.sampling = sampling_of_run(run, self.model)
         # Positions and patches follow the pictures that it was trained on.
         self.model.input_size = self.sampling.size
         self.unknown_below = known_threshold(run, checkpoint)
+        self.thresholds = known_thresholds(run, checkpoint) if self.task.several else None
         self.streams = isinstance(self.model, StreamingRecognizer)
         self.stream_frames = getattr(self.model, "stream_frames", None)
 
@@ -139,6 +140,23 @@ def known_threshold(run: Run, checkpoint: str = "best") -> float | None:
     if known.get("checkpoint_sha256") != file_sha256(run.checkpoint_path(checkpoint)):
         return None
     return checked_threshold(known.get("threshold"), str(place))
+
+
+def known_thresholds(run: Run, checkpoint: str = "best") -> tuple[float, ...] | None:
+    """The thresholds (K,) that RUN/thresholds.json holds for this very checkpoint, or None."""
+    known = run.thresholds
+    of_checkpoint = known["checkpoints"].get(checkpoint) if known is not None else None
+    if of_checkpoint is None:
+        return None
+    if of_checkpoint["checkpoint_sha256"] != file_sha256(run.checkpoint_path(checkpoint)):
+        return None
+    of_class = of_checkpoint["classes"]
+    if set(of_class) != set(run.classes):
+        raise UserError(
+            f"{run.path / THRESHOLDS} is damaged: it names other classes than data.json. Delete "
+            "it, and evaluate makes it anew."
+        )
+    return tuple(of_class[name]["threshold"] for name in run.classes)
 
 
 def checked_threshold(value: object, where: str) -> float:

@@ -10,6 +10,7 @@ runs/<name>/
   history.json         one entry per epoch: every part of the loss, metrics, learning rate
   checkpoints/         best, final, epoch_010, ... .safetensors
   resume/              optimiser state of the last finished epoch
+  thresholds.json      from which probability each of several labels holds
   unknown.json         below which probability a stream says no label; by the verb stream
   predictions.parquet  metrics.json  report.html  exports/<format>/
 """
@@ -24,7 +25,9 @@ from understudy.data.manifest import Manifest
 from understudy.errors import UserError, nearest
 from understudy.recipe import Recipe, load_recipe
 from understudy.run.files import read_json, write_bytes
+from understudy.run.schema import THRESHOLDS
 from understudy.run.weights import load_weights, run_of_weights
+from understudy.task import SINGLE_LABEL, Task, task_named
 from understudy.types import Recognizer
 
 if TYPE_CHECKING:
@@ -57,6 +60,11 @@ class Run:
     @property
     def classes(self) -> tuple[str, ...]:
         return tuple(self.data["classes"])
+
+    @property
+    def task(self) -> Task:
+        """What is asked of a clip; runs of earlier versions took one label."""
+        return task_named(self.data.get("task", SINGLE_LABEL.name))
 
     @property
     def manifest(self) -> Manifest:
@@ -114,6 +122,13 @@ class Run:
     def metrics(self) -> dict[str, Any] | None:
         """What `evaluate` wrote last, or None."""
         path = self.path / "metrics.json"
+        return read_json(path) if path.exists() else None
+
+    @property
+    def thresholds(self) -> dict[str, Any] | None:
+        """What thresholds.json holds: by checkpoint and class, from which probability a label
+        holds. None for a run of one label a clip."""
+        path = self.path / THRESHOLDS
         return read_json(path) if path.exists() else None
 
     def write_manifest(self, manifest: Manifest) -> None:

@@ -26,6 +26,7 @@ from typing_extensions import TypedDict
 
 from understudy.errors import UserError
 
+THRESHOLDS = "thresholds.json"
 MOST_BYTES = 256_000_000
 """No file of a run is larger: a million clips that could not be read would fit."""
 
@@ -60,6 +61,8 @@ class SkippedClip(Part):
 
 class DataFile(Part):
     classes: Labels
+    task: NotRequired[Label]
+    unlabelled: NotRequired[Count]
     manifest: Text
     clip_seconds: Annotated[float, Field(ge=0, le=1e9)]
     clip_fps: NotRequired[NotNegative]
@@ -150,6 +153,27 @@ class UnknownFile(Part):
     threshold: Annotated[float, Field(ge=0, lt=1)]
 
 
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class ThresholdOfClass(Part):
+    threshold: Probability
+    f1: Probability | None
+    n: Count
+
+
+class ThresholdsOfCheckpoint(Part):
+    checkpoint_sha256: Text
+    split: Text
+    n: Count
+    classes: dict[Label, ThresholdOfClass]
+
+
+class ThresholdsFile(Part):
+    rule: Text
+    checkpoints: dict[Label, ThresholdsOfCheckpoint]
+
+
 class OfClass(Part):
     n: Count
     accuracy: Figure
@@ -157,27 +181,60 @@ class OfClass(Part):
     f1: Figure
 
 
-class MetricsFile(Part):
+class _Metrics(Part):
     split: Text
     n: Count
-    top1: Figure
-    top5: NotRequired[Figure]
     macro_f1: Figure
-    calibration_error: Figure
-    per_class: dict[Label, OfClass]
-    confusion: list[list[Count]]
     classes: Labels
     warnings: list[Text]
     checkpoint: NotRequired[Label]
+    task: NotRequired[Label]
 
 
-def _square(metrics: MetricsFile) -> MetricsFile:
+class MetricsOfOne(_Metrics):
+    top1: Figure
+    top5: NotRequired[Figure]
+    calibration_error: Figure
+    per_class: dict[Label, OfClass]
+    confusion: list[list[Count]]
+
+
+class OfOneOfSeveral(Part):
+    n: Count
+    threshold: Probability
+    average_precision: Figure
+    precision: Figure
+    recall: Figure
+    f1: Figure
+
+
+class MetricsOfSeveral(_Metrics):
+    map: Figure
+    micro_f1: Figure
+    exact_match: Figure
+    per_class: dict[Label, OfOneOfSeveral]
+
+
+def _complete(metrics: Any) -> Any:
     k = len(metrics["classes"])
-    if len(metrics["confusion"]) != k or any(len(row) != k for row in metrics["confusion"]):
+    confusion = metrics.get("confusion", [])
+    if "confusion" in metrics and (len(confusion) != k or any(len(row) != k for row in confusion)):
         raise ValueError(f"confusion is no table of {k} by {k} numbers")
     if set(metrics["per_class"]) != set(metrics["classes"]):
         raise ValueError("per_class names other classes than classes")
     return metrics
+
+
+def _which(content: Any) -> str:
+    return _SEVERAL if isinstance(content, dict) and "map" in content else _ONE
+
+
+MetricsFile = Annotated[
+    Annotated[MetricsOfOne, Tag(_ONE)] | Annotated[MetricsOfSeveral, Tag(_SEVERAL)],
+    Discriminator(_which),
+    AfterValidator(_complete),
+]
+"""Of one label a clip, or of several."""
 
 
 class ComparisonFile(Part):
@@ -196,10 +253,8 @@ _FILES: dict[str, tuple[Any, str]] = {
     "start.json": (StartFile, _AGAIN),
     "history.json": (list[Epoch], _AGAIN),
     "unknown.json": (UnknownFile, "Delete it, and stream makes it anew."),
-    "metrics.json": (
-        Annotated[MetricsFile, AfterValidator(_square)],
-        "Make it anew with: understudy evaluate",
-    ),
+    THRESHOLDS: (ThresholdsFile, "Delete it, and evaluate makes it anew."),
+    "metrics.json": (MetricsFile, "Make it anew with: understudy evaluate"),
     "comparison.json": (ComparisonFile, "Delete it; the demo alone writes one."),
     "state.safetensors": (
         dict[str, Any],

@@ -15,7 +15,7 @@ from understudy.data.loader import ClipDataset
 from understudy.data.manifest import Manifest, labels_of
 from understudy.data.reader import FileReader, sampling_of
 from understudy.errors import UserError
-from understudy.judge.metrics import refuse_unusable
+from understudy.judge.figures import refuse_unusable
 from understudy.judge.predictions import Predictions, read_predictions
 from understudy.run import Run
 from understudy.types import Skipped

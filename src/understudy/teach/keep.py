@@ -12,6 +12,7 @@ from typing import Any
 
 from understudy.data.loader import clip_fps, clip_seconds
 from understudy.errors import UNWRITABLE, UserError
+from understudy.judge.thresholds import keep_thresholds
 from understudy.run import Run, save_weights, write_json
 from understudy.teach.resume import Progress, save_state
 from understudy.teach.setup import Setup
@@ -22,6 +23,8 @@ def describe_data(setup: Setup) -> dict[str, Any]:
     manifest = setup.manifest
     return {
         "classes": list(manifest.classes),
+        "task": setup.task.name,
+        "unlabelled": round((1 - setup.labelled_share) * len(manifest.rows("train"))),
         "manifest": str(Path(setup.recipe.data.manifest).resolve()),
         "fingerprint": manifest.fingerprint(),
         "counts": manifest.counts(),
@@ -33,8 +36,12 @@ def describe_data(setup: Setup) -> dict[str, Any]:
     }
 
 
-def keep(run: Run, setup: Setup, progress: Progress) -> None:
-    """Write checkpoints and history; the resume file last, since it says what is complete."""
+def keep(
+    run: Run, setup: Setup, progress: Progress, thresholds: dict[str, Any] | None = None
+) -> None:
+    """Write checkpoints and history; the resume file last, since it says what is complete.
+
+    thresholds: of these weights, where several labels may hold."""
     entry = progress.history[-1]
     names = ["best"] if entry["best"] else []
     every = setup.recipe.train.checkpoint_every
@@ -45,6 +52,8 @@ def keep(run: Run, setup: Setup, progress: Progress) -> None:
     ):
         for name in names:
             _save(run, setup, name)
+        if thresholds is not None and names:
+            keep_thresholds(run, dict.fromkeys(names, thresholds))
         write_json(run.path / "history.json", progress.history)
         data = run.data | {"skipped": progress.skipped}
         write_json(run.path / "data.json", data)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -30,11 +29,13 @@ class Taught(NamedTuple):
 class Losses(NamedTuple):
     """Scalars: the weighted `total`, and by name its unweighted parts: task, feature and response;
     with several teachers feature_NAME and response_NAME. cosines: of each feature part the mean
-    cosine between student and teacher, without a gradient: cosine or cosine_NAME."""
+    cosine between student and teacher, without a gradient: cosine or cosine_NAME.
+    labelled: how many clips of the batch have a label; the task's part is the mean over these."""
 
     total: Tensor
     parts: dict[str, Tensor]
     cosines: dict[str, Tensor]
+    labelled: Tensor
 
 
 def feature_loss(
@@ -49,19 +50,6 @@ def feature_loss(
     return squares.mean() if kind == "mse" else squares.sum(-1).mean()
 
 
-def response_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T^2 * KL(softmax(teacher / T) || softmax(student / T)) of logits (B, K), batch mean.
-
-    Hinton et al. 2015, section 2: T^2 keeps the gradient's size independent of T.
-    """
-    return temperature**2 * F.kl_div(
-        F.log_softmax(student / temperature, dim=-1),
-        F.log_softmax(teacher / temperature, dim=-1),
-        reduction="batchmean",
-        log_target=True,
-    )
-
-
 def teaching_loss(
     student: Output,
     target: Tensor,
@@ -71,11 +59,20 @@ def teaching_loss(
     task: Task = SINGLE_LABEL,
     class_weights: Tensor | None = None,
     smoothing: float = 0.0,
+    labelled_share: float = 1.0,
 ) -> Losses:
-    """All parts of the loss. Without a teacher it is that of the task alone, unweighted."""
+    """All parts of the loss. Without a teacher it is that of the task alone, unweighted.
+
+    labelled_share: of the clips of training. In the total the task's part is the sum over the
+    labelled clips by as many as a batch of this size has on average. So each of them weighs the
+    same in whatever batch and process it stands, and gamma weighs the mean over all of them.
+    """
     labels = task.loss(student.logits, target, class_weights, smoothing)
+    labelled = task.labelled(target).sum()
     parts, cosines = {"task": labels}, {}
     total = gamma * labels if taught else labels
+    if labelled_share < 1:
+        total = total * labelled / (max(labelled_share, 1e-12) * len(target))
     for name, (output, weights, embedding) in taught.items():
         suffix = f"_{name}" if len(taught) > 1 else ""
         if weights.alpha:
@@ -86,14 +83,8 @@ def teaching_loss(
             total = total + weights.alpha * feature
             cosines[f"cosine{suffix}"] = F.cosine_similarity(own.detach(), output.embedding).mean()
         if weights.beta:
-            parts[f"response{suffix}"] = response = response_loss(
+            parts[f"response{suffix}"] = response = task.response(
                 student.logits, output.logits, weights.temperature
             )
             total = total + weights.beta * response
-    return Losses(total, parts, cosines)
-
-
-def balanced_class_weights(counts: list[int]) -> Tensor:
-    """Weights (K,) inversely proportional to the clips of a class, 1 on average over the clips."""
-    number = torch.tensor(counts, dtype=torch.float32)
-    return number.sum() / (len(counts) * number.clamp(min=1))
+    return Losses(total, parts, cosines, labelled)

@@ -57,19 +57,21 @@ def fit_probe(
             rows += batch.index.tolist()
     targets.flush()
     skipped.add(processes.gather(unread))
-    pairs = sorted(processes.gather(zip(rows, embeddings, strict=True)), key=lambda pair: pair[0])
+    found = processes.gather(zip(rows, embeddings, strict=True))
+    labelled = [pair for pair in found if manifest.label_text(pair[0])]
+    pairs = sorted(labelled, key=lambda pair: pair[0])
     if not pairs:
-        raise UserError("The probe cannot be fitted: no training clip could be read.")
+        raise UserError("The probe cannot be fitted: no labelled training clip could be read.")
 
     def fit() -> nn.Linear:
         in_order = [row for row, _ in pairs]
         embeddings = torch.stack([embedding for _, embedding in pairs])
         refuse_broken(targets.teacher.facts["name"], embeddings)
-        fitting = Fitting(
-            embeddings,
-            torch.from_numpy(manifest.targets(in_order)),
-            manifest.groups(in_order),
-        )
+        if manifest.is_multi_label:
+            labels = torch.from_numpy(manifest.holds(in_order, manifest.classes))
+        else:
+            labels = torch.from_numpy(manifest.targets(in_order))
+        fitting = Fitting(embeddings, labels, manifest.groups(in_order))
         head = probe_head(fitting, classes)
         if place is not None:
             _keep(place, head)
@@ -86,9 +88,8 @@ def _place(targets: Targets, manifest: Manifest) -> Path | None:
         return None
     rows = manifest.rows("train")
     digest = hashlib.blake2b(digest_size=16)
-    columns = zip(rows, manifest.targets(rows).tolist(), manifest.groups(rows), strict=True)
-    for row, target, group in columns:
-        digest.update(f"{manifest.key_of(row)}|{target}|{group}\n".encode())
+    for row, group in zip(rows, manifest.groups(rows), strict=True):
+        digest.update(f"{manifest.key_of(row)}|{manifest.target_of(row)}|{group}\n".encode())
     return store.folder / f"probe-{digest.hexdigest()}"
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from understudy.progress import Heartbeat, Part, duration, one, untold
+from understudy.task import task_that_gave
 
 
 class Reporter(Protocol):
@@ -157,8 +158,14 @@ def describe(entry: dict[str, Any]) -> str:
         if name.partition("_")[0] in ("feature", "cosine", "response", "task")
     ]
     best = " *" if entry["best"] else ""
+    task = task_that_gave(val)
+    # A part that no clip of training has a label for is not there.
+    own = f"train {train[task.hit_rate]:.3f}  " if task.hit_rate in train else ""
+    if task.several:
+        own = own.replace("train", "train all labels right")
+    of_val = f"val {f'{task.metric_title} ' if task.several else ''}{val[task.metric]:.3f}"
     return (
         f"epoch {entry['epoch']:>3}  loss {train['loss']:.3f} ({', '.join(parts)})  "
-        f"train {train['top1']:.3f}  val {val['top1']:.3f}{best}  "
+        f"{own}{of_val}{best}  "
         f"{entry['clips_per_second']:.0f} clips/s"
     )

@@ -8,23 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from understudy.data.loader import make_loader
 from understudy.data.manifest import Manifest
-from understudy.data.reader import FeatureReader, Reader, draws_pixels
+from understudy.data.reader import FeatureReader, FileReader, Reader, draws_pixels
 from understudy.errors import UserError
 from understudy.models import create_model
 from understudy.models.frames import FramesRecognizer
 from understudy.recipe import Recipe
 from understudy.run import Run
+from understudy.task import Task, task_of
 from understudy.teach.device import Device
 from understudy.teach.fake_quantised import require_torchao
 from understudy.teach.features import precompute
 from understudy.teach.learner import Learner
-from understudy.teach.losses import balanced_class_weights
 from understudy.teach.optimizer import create_optimizer
 from understudy.teach.probe import fit_probe
 from understudy.teach.processes import Processes
@@ -66,6 +67,12 @@ class Setup:
     skipped: SkippedClips
     class_weights: Tensor | None
     facts: Facts
+    labelled_share: float
+    """Of the clips of training; teachers alone say something of the others."""
+
+    @property
+    def task(self) -> Task:
+        return task_of(self.manifest.is_multi_label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +104,13 @@ def prepare(
     if recipe.train.qat:
         require_torchao()
     manifest = run.manifest
-    if manifest.is_multi_label:
-        raise UserError(
-            "This manifest gives some clips several labels; training takes one label per clip."
+    labelled, clips = _labelled(manifest), len(manifest.rows("train"))
+    _check_labels(recipe, manifest)
+    if labelled < clips:
+        reporter.note(
+            f"{clips - labelled} of {clips} training clips have no label: teachers alone say "
+            "something of them"
         )
-    _check_classes_in(manifest, "train")
     skipped = SkippedClips(manifest, recipe.data.max_bad_share)
     load = _LoaderMaker(recipe, manifest, device, processes)
 
@@ -155,6 +164,7 @@ def prepare(
         skipped=skipped,
         class_weights=_class_weights(recipe, manifest, device.torch),
         facts=Facts(options, start, identity or identity_of(recipe, manifest, options, frozen)),
+        labelled_share=labelled / clips,
     )
 
 
@@ -166,8 +176,11 @@ class _LoaderMaker:
     ) -> None:
         self.recipe, self.manifest = recipe, manifest
         self.device, self.processes = device, processes
+        self.reader = FileReader(manifest, recipe.data)  # one, that all loaders keep frames in
 
-    def __call__(self, split: str, *, augment: bool = False, **options: Any) -> DataLoader[Batch]:
+    def __call__(
+        self, split: str, *, augment: bool = False, reader: Reader | None = None, **options: Any
+    ) -> DataLoader[Batch]:
         """augment: also in an order of its own for each epoch; else every clip once, in order."""
         train = self.recipe.train
         drawn: dict[str, Any] = {}
@@ -183,6 +196,7 @@ class _LoaderMaker:
             self.manifest.rows(split),
             batch_size=train.batch_size if split == "train" else self.recipe.eval.batch_size,
             share=self.processes.share,
+            reader=reader or self.reader,
             pin_memory=self.device.torch.type == "cuda",
             **drawn,
             **options,
@@ -226,7 +240,9 @@ def _create_teacher(
         headless.recognizer.cpu()  # where its head is, until both move together
         return head
 
-    return create_teacher(config, recipe.weights_of(name), recipe.data, manifest.classes, fit)
+    task = task_of(manifest.is_multi_label)
+    weights = recipe.weights_of(name)
+    return create_teacher(config, weights, recipe.data, manifest.classes, fit, task=task)
 
 
 def _loaders(
@@ -272,14 +288,33 @@ def _has_fixed_features(student: Recognizer, recipe: Recipe) -> bool:
 def _class_weights(recipe: Recipe, manifest: Manifest, device: torch.device) -> Tensor | None:
     if recipe.train.imbalance != "class_weights":
         return None
-    return balanced_class_weights(list(manifest.counts()["train"].values())).to(device)
+    counts = list(manifest.counts()["train"].values())
+    task = task_of(manifest.is_multi_label)
+    return task.class_weights(counts, _labelled(manifest)).to(device)
 
 
-def _check_classes_in(manifest: Manifest, split: str) -> None:
-    missing = [label for label, count in manifest.counts()[split].items() if count == 0]
+def _labelled(manifest: Manifest) -> int:
+    """How many clips of training have a label."""
+    return int(np.count_nonzero(manifest.columns.label.numbers[manifest.rows("train")]))
+
+
+def _check_labels(recipe: Recipe, manifest: Manifest) -> None:
+    """Whoever is to be learned from has to say something: labels, teachers, or both."""
+    clips, labelled = len(manifest.rows("train")), _labelled(manifest)
+    weights = [recipe.weights_of(name) for name in recipe.all_teachers]
+    if labelled < clips and not any(one.alpha > 0 or one.beta > 0 for one in weights):
+        bare = next(row for row in manifest.rows("train") if not manifest.label_text(row))
+        raise UserError(
+            f"{clips - labelled} of {clips} training clips have no label, the first of them "
+            f"{manifest.id_of(bare)}, and no teacher is there to say anything of them. Label them, "
+            "leave them out, or name a teacher in the recipe (docs/teaching.md)."
+        )
+    if any(one.beta > 0 for one in weights):
+        return  # a teacher's answers name classes that no label of training does
+    missing = [label for label, count in manifest.counts()["train"].items() if count == 0]
     if missing:
         raise UserError(
-            f"No clip of the {split} split has the label {missing[0]}"
+            f"No clip of the train split has the label {missing[0]}"
             f"{f' (nor {len(missing) - 1} others)' if len(missing) > 1 else ''}; "
             "it could not be learned."
         )

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from understudy.errors import UserError
 from understudy.recipe import Train
-from understudy.task import SINGLE_LABEL
+from understudy.task import Task
 from understudy.teach.device import Device
 from understudy.teach.losses import Losses
 from understudy.teach.processes import Processes
@@ -16,20 +16,26 @@ from understudy.types import Batch, Output
 
 class EpochSums:
     """Of every part of the loss, of cosines and of right answers; a short last batch weighs what it
-    should."""
+    should, and clips without a label are in no figure that takes labels."""
 
-    def __init__(self, device: Device) -> None:
-        self._device = device
+    def __init__(self, device: Device, task: Task) -> None:
+        self._device, self._task = device, task
         self._sums: dict[str, Tensor] = {}
         self._clips = 0
+        self._labelled = self._zero
+
+    @property
+    def _zero(self) -> Tensor:
+        return torch.zeros((), dtype=self._device.sum_type, device=self._device.torch)
 
     def add(self, output: Output, losses: Losses, batch: Batch) -> None:
         """Add a batch: sums over its clips."""
         self._clips += len(batch)
+        self._labelled = self._labelled + losses.labelled
         parts = losses.parts | losses.cosines | {"loss": losses.total}
         for name, part in parts.items():
-            self._add(name, part.detach() * len(batch))
-        self._add(SINGLE_LABEL.metric, SINGLE_LABEL.hits(output.logits, batch.target).sum())
+            self._add(name, part.detach() * (losses.labelled if name == "task" else len(batch)))
+        self._add(self._task.hit_rate, self._task.hits(output.logits, batch.target).sum())
 
     def _add(self, name: str, value: Tensor) -> None:
         value = value.to(self._device.sum_type)
@@ -51,12 +57,14 @@ class EpochSums:
             )
 
     def means(self, processes: Processes) -> tuple[dict[str, float], int]:
-        """Means over the clips of all processes, and their number."""
+        """Means over the clips of all processes, and their number. What takes labels is the mean
+        over the clips that have one, and is left out where none has."""
         names = sorted({name for some in processes.gather([list(self._sums)]) for name in some})
-        zero = torch.zeros((), dtype=self._device.sum_type, device=self._device.torch)
-        values = [self._sums.get(name, zero) for name in names]
-        together = torch.stack([*values, zero + self._clips])
-        *sums, clips = processes.add_up(together).tolist()
-        if not clips:
-            return {}, 0
-        return {name: value / clips for name, value in zip(names, sums, strict=True)}, int(clips)
+        values = [self._sums.get(name, self._zero) for name in names]
+        together = torch.stack([*values, self._labelled, self._zero + self._clips])
+        *sums, labelled, clips = processes.add_up(together).tolist()
+        of = {name: labelled if name in ("task", self._task.hit_rate) else clips for name in names}
+        means = {
+            name: value / of[name] for name, value in zip(names, sums, strict=True) if of[name]
+        }
+        return means, int(clips)

@@ -20,6 +20,7 @@ import math
 import os
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from understudy.data.loader import EpochBatches
 from understudy.errors import UserError
 from understudy.recipe import Recipe, Train
 from understudy.run import Run, describe_environment, new_run, open_run, write_json, writing
-from understudy.task import SINGLE_LABEL
+from understudy.task import Task
 from understudy.teach.device import Device
 from understudy.teach.keep import describe_data, finish, keep, note_preparation
 from understudy.teach.losses import Losses, Taught, teaching_loss
@@ -197,8 +198,8 @@ def _learn(run: Run, setup: Setup, progress: Progress, reporter: Reporter) -> Ru
             if _out_of_patience(history, train):
                 reporter.note(f"stopped early: no better epoch for {train.patience}")
                 break
-            entry, steps = _epoch(setup, epoch, steps, reporter)
-            entry["best"] = _is_best(entry, history)
+            entry, steps, thresholds = _epoch(setup, epoch, steps, reporter)
+            entry["best"] = _is_best(setup.task, entry, history)
             history.append(entry)
             progress = Progress(
                 history=history,
@@ -206,7 +207,7 @@ def _learn(run: Run, setup: Setup, progress: Progress, reporter: Reporter) -> Ru
                 skipped=setup.skipped.describe(),
                 identity=setup.facts.identity,
             )
-            processes.first(lambda progress=progress: keep(run, setup, progress))
+            processes.first(partial(keep, run, setup, progress, thresholds))
             setup.device.accelerator.log(_scalars(entry), step=epoch + 1)
             reporter.epoch(entry)
     processes.first(lambda: finish(run, setup))
@@ -214,8 +215,11 @@ def _learn(run: Run, setup: Setup, progress: Progress, reporter: Reporter) -> Ru
     return run
 
 
-def _epoch(setup: Setup, epoch: int, steps: int, reporter: Reporter) -> tuple[dict[str, Any], int]:
-    """One pass over the training clips and one over the validation clips."""
+def _epoch(
+    setup: Setup, epoch: int, steps: int, reporter: Reporter
+) -> tuple[dict[str, Any], int, dict[str, Any] | None]:
+    """One pass over the training clips and one over the validation clips: the entry of
+    `history.json`, the steps so far, and thresholds where several labels may hold."""
     train, processes, learner = setup.recipe.train, setup.processes, setup.learner
     # Dropout differs between processes, as it does between the clips of one.
     torch.manual_seed(train.seed * 100_003 + epoch + 1_000_003 * processes.rank)
@@ -223,7 +227,7 @@ def _epoch(setup: Setup, epoch: int, steps: int, reporter: Reporter) -> tuple[di
     started = time.perf_counter()
     learner.train()
     total_steps = train.epochs * math.ceil(len(_batches(setup)) / train.accumulate)
-    sums = EpochSums(setup.device)
+    sums = EpochSums(setup.device, setup.task)
     step = Step(learner, setup.optimizer, setup.device, processes, train)
     lr = train.lr
     try:
@@ -253,17 +257,17 @@ def _epoch(setup: Setup, epoch: int, steps: int, reporter: Reporter) -> tuple[di
         raise UserError(_nothing_learned(train))
     processes.share_state(learner)
     ended = time.perf_counter()
-    seconds, val = ended - started, validate(setup, reporter.track)
+    seconds, validation = ended - started, validate(setup, reporter.track)
     entry = {
         "epoch": epoch + 1,
         "lr": lr,
         "seconds": round(seconds, 3),
         "clips_per_second": round(clips / seconds, 2),
         "train": means,
-        "val": val,
+        "val": validation.figures,
         "val_seconds": round(time.perf_counter() - ended, 3),
     }
-    return entry, steps
+    return entry, steps, validation.thresholds
 
 
 def _losses(setup: Setup, output: Output, batch: Batch) -> Losses:
@@ -281,6 +285,8 @@ def _losses(setup: Setup, output: Output, batch: Batch) -> Losses:
         batch.target,
         taught,
         setup.recipe.distill.gamma,
+        task=setup.task,
+        labelled_share=setup.labelled_share,
         class_weights=setup.class_weights,
         smoothing=setup.recipe.train.label_smoothing,
     )
@@ -306,9 +312,9 @@ def _nothing_learned(train: Train) -> str:
     return "No training clip could be read in this epoch."
 
 
-def _is_best(entry: dict[str, Any], history: list[dict[str, Any]]) -> bool:
-    score = SINGLE_LABEL.score(entry["val"])
-    return all(score > SINGLE_LABEL.score(earlier["val"]) for earlier in history)
+def _is_best(task: Task, entry: dict[str, Any], history: list[dict[str, Any]]) -> bool:
+    score = task.score(entry["val"])
+    return all(score > task.score(earlier["val"]) for earlier in history)
 
 
 def _out_of_patience(history: list[dict[str, Any]], train: Train) -> bool:

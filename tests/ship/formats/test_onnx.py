@@ -14,7 +14,7 @@ from understudy.ship.graphs import Graph, graphs_of
 
 TOLERANCE = 1e-4
 # Tokens in rows and a fixed query; 3-D convolutions; a recurrent state.
-SAMPLE = ["mobilevit-xxs", "c3d-sp", "rvit"]
+SAMPLE = ["mobilevit-xxs", "rvit"]
 
 
 def export_and_load(graph: Graph, path: Path):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from understudy.data.background import with_background
 from understudy.data.grouping import Grouping
 from understudy.data.manifest import Manifest, complete_splits
 from understudy.data.media import kind_of
@@ -13,13 +14,14 @@ from understudy.data.sources.folder import from_folder
 from understudy.data.sources.table import about_rows, from_table, write_table
 from understudy.errors import UserError
 
-__all__ = ["from_folder", "from_table", "read_manifest", "read_rows", "write_manifest"]
+__all__ = ["from_folder", "from_table", "read_manifest", "read_unchecked", "write_manifest"]
 
 
 def read_manifest(
     path: str | Path,
     *,
     allow_shared_groups: bool = False,
+    background: bool = False,
     seed: int = 0,
     grouping: Grouping | None = None,
     progress: Callable[[str], None] | None = None,
@@ -28,12 +30,17 @@ def read_manifest(
 
     Splits are completed as `complete_splits` says. A row without a group is a group of its own.
     grouping: the rule by which rows belong together, where the table is not to say so.
+    background: add rows for what lies between the segments of a video, as `with_background` says.
     progress: is told what begins and of how many rows: reading, checking, splitting.
 
     Raises UserError for anything that is wrong with the table.
     """
-    manifest = read_rows(path, grouping=grouping, progress=progress)
+    manifest = read_unchecked(path, progress)
     try:
+        if grouping is not None:
+            manifest = grouping(manifest)
+        if background:
+            manifest = with_background(manifest)
         return complete_splits(
             manifest, allow_shared_groups=allow_shared_groups, seed=seed, progress=progress
         )
@@ -41,26 +48,22 @@ def read_manifest(
         raise UserError(f"{path}: {error}") from error
 
 
-def read_rows(
-    path: str | Path,
-    *,
-    grouping: Grouping | None = None,
-    progress: Callable[[str], None] | None = None,
-) -> Manifest:
-    """As `read_manifest`, with the splits that the table names or none, and unchecked."""
+def read_unchecked(path: str | Path, progress: Callable[[str], None] | None = None) -> Manifest:
+    """The rows of a table or a folder as they are, whatever is wrong with them.
+
+    Raises UserError where they cannot be read.
+    """
     path = Path(path)
     if not os.path.exists(path):
         raise UserError(f"There is no manifest {path}: neither a table nor a folder.")
     kind = kind_of(path)
     if kind == "a folder":
-        manifest = from_folder(path)
-    elif kind != "file":
+        return from_folder(path)
+    if kind != "file":
         raise UserError(f"{path} is {kind}; a manifest is a .csv or .parquet file, or a folder.")
-    else:
-        if progress is not None:
-            progress(f"reading about {about_rows(path):,} rows of {path}")
-        manifest = from_table(path)
-    return manifest if grouping is None else grouping(manifest)
+    if progress is not None:
+        progress(f"reading about {about_rows(path):,} rows of {path}")
+    return from_table(path)
 
 
 def write_manifest(manifest: Manifest, path: str | Path) -> None:

@@ -20,7 +20,12 @@ from understudy.data.manifest import Manifest
 from understudy.data.sources.about import About
 from understudy.errors import UserError, nearest
 
-MODULES: dict[str, str] = {}
+MODULES: dict[str, str] = {
+    "ucf101": "published.ucf101",
+    "wlasl": "published.wlasl",
+    "create-ml": "annotations.create_ml",
+    "label-studio": "annotations.label_studio",
+}
 """Name on the command line -> module in `published/` or `annotations/`."""
 
 

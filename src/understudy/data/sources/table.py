@@ -30,8 +30,9 @@ def from_table(path: Path) -> Manifest:
     """Read a table. Paths in it are relative to its folder.
 
     Columns: path and label are needed; split, group, start_s and end_s (seconds) are optional;
-    every other column is kept as text. Several labels of one clip are separated by `|`. A missing
-    split stays empty; a missing group becomes the clip's own path.
+    every other column is kept as text. Several labels of one clip are separated by `|`; an empty
+    cell is a clip without a label. A missing split stays empty; a missing group becomes the
+    clip's own path.
 
     Raises UserError for a missing column, naming a column that looks like a misspelling of it, and
     for times that are no numbers.
@@ -50,18 +51,27 @@ def from_table(path: Path) -> Manifest:
         close = difflib.get_close_matches(name.lower(), COLUMNS, n=1, cutoff=0.8)
         if close and name not in COLUMNS and close[0] not in columns:
             raise UserError(f"{path} has a column {name!r}. Did you mean {close[0]}? Rename it.")
+    label = Labels.parsed(_or_none(columns["label"]))
+    bare = int((label.numbers == 0).sum())
+    notes = [f"{bare} of {len(label.numbers)} rows have no label: a teacher alone tells of them"]
     times = {name: columns[name] for name in ("start_s", "end_s") if name in columns}
     return Manifest(
         Columns.of(
             path=columns["path"],
-            label=Labels.parsed(columns["label"]),
+            label=label,
             split=columns.get("split"),
             group=columns.get("group"),
             **dict.fromkeys(("start_s", "end_s")) | _seconds(times, path),
         ),
         root=path.absolute().parent,
         extras={name: Text(values) for name, values in columns.items() if name not in COLUMNS},
+        notes=tuple(notes if bare else ()),
     )
+
+
+def _or_none(text: pa.Array) -> pa.Array:
+    """Null where a cell is empty: nobody labelled that clip."""
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, TEXT), text)
 
 
 def about_rows(path: Path) -> int:

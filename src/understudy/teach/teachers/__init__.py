@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from understudy.errors import UserError
 from understudy.recipe import Data, Distill, Teacher
+from understudy.task import SINGLE_LABEL, Task
 from understudy.types import Recognizer, Sampling
 
 
@@ -29,8 +30,8 @@ class FrozenTeacher(NamedTuple):
 
 
 class Fitting(NamedTuple):
-    """What a linear probe is fitted on: unit embeddings (N, E) on the CPU, class indices (N,) and
-    the group of each clip."""
+    """What a linear probe is fitted on: unit embeddings (N, E) on the CPU, class indices (N,) or,
+    where several labels may hold, (N, K) float32 of 0 and 1, and the group of each clip."""
 
     embeddings: Tensor
     targets: Tensor
@@ -47,20 +48,22 @@ def create_teacher(
     data: Data,
     classes: tuple[str, ...],
     fit_probe: FitHead,
+    *,
+    task: Task = SINGLE_LABEL,
 ) -> FrozenTeacher:
     """Build the teacher that a recipe names, in evaluation mode, without gradients.
 
     weights: what its parts of the loss weigh. data: how the student looks at clips. fit_probe:
-    makes a head for a tower whose head is a linear probe. Raises UserError if the teacher's head
-    was never trained although its logits count, if it knows other classes, or if it cannot look at
-    clips as it is told to.
+    makes a head for a tower whose head is a linear probe. task: of the student. Raises UserError if
+    the teacher's head was never trained for these classes and this task although its logits count,
+    or if it cannot look at clips as it is told to.
     """
     from understudy.teach.teachers.clip import clip_teacher
     from understudy.teach.teachers.run import run_teacher
 
     if config.kind == "run":
-        return run_teacher(config, weights, classes)
-    return clip_teacher(config, weights, data, classes, fit_probe)
+        return run_teacher(config, weights, classes, task)
+    return clip_teacher(config, weights, data, classes, fit_probe, task)
 
 
 def frozen(recognizer: Recognizer, sampling: Sampling, facts: dict[str, Any]) -> FrozenTeacher:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from understudy.errors import UserError, nearest
 from understudy.models.layers import Normalize, spread_real, time_mask
 from understudy.recipe import Data, Distill, Teacher
+from understudy.task import Task
 from understudy.teach.teachers import FitHead, Fitting, FrozenTeacher, frozen
 from understudy.types import Output, Recognizer, Sampling, parameter_count
 
@@ -26,7 +27,12 @@ _WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 def clip_teacher(
-    config: Teacher, weights: Distill, data: Data, classes: tuple[str, ...], fit_probe: FitHead
+    config: Teacher,
+    weights: Distill,
+    data: Data,
+    classes: tuple[str, ...],
+    fit_probe: FitHead,
+    task: Task,
 ) -> FrozenTeacher:
     """The CLIP tower that `config` names, with the head that it names; see `create_teacher`.
 
@@ -37,6 +43,12 @@ def clip_teacher(
             "The teacher has no head (teacher.head=none), so its logits mean nothing, but "
             f"distill.beta is {weights.beta}: the student would learn from random numbers. Set "
             "teacher.head=zero-shot or probe, or distill.beta=0."
+        )
+    if config.head == "zero-shot" and task.several and weights.beta > 0:
+        raise UserError(
+            "The teacher's head is zero-shot: it says which class fits a clip best, not which of "
+            f"them hold, and this manifest gives a clip several labels; distill.beta is "
+            f"{weights.beta}. Set teacher.head=probe, fitted on the labels, or distill.beta=0."
         )
     tower = load_tower(config)
     headless = ClipRecognizer(tower, NoHead(len(classes)))
@@ -200,20 +212,48 @@ def text_head(tower: nn.Module, config: Teacher, classes: tuple[str, ...]) -> Te
 def probe_head(fitting: Fitting, num_classes: int) -> nn.Linear:
     """A linear probe fitted on the training clips.
 
-    Logistic regression; its strength is chosen by cross-validation that keeps groups whole.
-    Raises UserError if a class has no training clip: its row would be random.
+    Logistic regression; its strength is chosen by cross-validation that keeps groups whole. Where
+    several labels may hold, one for each class against all clips without it.
+    Raises UserError if a class has no training clip, or with several labels all of them: its row
+    would be random.
     """
+    embeddings, targets, groups = fitting
+    features = embeddings.double().numpy()
+    if targets.ndim == 2:
+        probes = []
+        for number, holds in enumerate((targets == 1).T):
+            if holds.all() or not holds.any():
+                raise UserError(
+                    f"The probe cannot be fitted: class number {number} holds of "
+                    f"{'every' if holds.all() else 'no'} clip."
+                )
+            probes.append(_logistic(features, holds.long(), groups))
+        weight = torch.cat([weight for weight, _ in probes])
+        bias = torch.cat([bias for _, bias in probes])
+    else:
+        absent = sorted(set(range(num_classes)) - set(targets.tolist()))
+        if absent:
+            raise UserError(f"The probe cannot be fitted: class number {absent[0]} has no clip.")
+        weight, bias = _logistic(features, targets, groups)
+        if num_classes == 2:  # scikit-learn keeps one row for two classes
+            weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
+    head = nn.Linear(embeddings.shape[1], num_classes)
+    with torch.no_grad():
+        head.weight.copy_(weight)
+        head.bias.copy_(bias)
+    return head.requires_grad_(False)
+
+
+def _logistic(features: Any, targets: Tensor, groups: list[str]) -> tuple[Tensor, Tensor]:
+    """Weights (K, E) and biases (K,) of a logistic regression of class indices (N,), each of which
+    has a clip, on features (N, E); of two classes, one row for the second."""
     import numpy as np
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss, make_scorer
     from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 
-    embeddings, targets, groups = fitting
-    absent = sorted(set(range(num_classes)) - set(targets.tolist()))
-    if absent:
-        raise UserError(f"The probe cannot be fitted: class number {absent[0]} has no clip.")
     folds = min(5, len(set(groups)), int(targets.bincount().min()))
-    features, labels = embeddings.double().numpy(), targets.numpy()
+    labels = targets.numpy()
     probe = LogisticRegression(C=10.0, max_iter=2000)
     splits = _whole_splits(StratifiedGroupKFold(max(2, folds)), features, labels, groups)
     if folds >= 2 and splits:
@@ -221,21 +261,14 @@ def probe_head(fitting: Fitting, num_classes: int) -> nn.Linear:
             log_loss,
             greater_is_better=False,
             response_method="predict_proba",
-            labels=np.arange(num_classes),
+            labels=np.unique(labels),
         )
         strengths = {"C": [0.1, 1.0, 10.0, 100.0]}
         search = GridSearchCV(probe, strengths, cv=splits, scoring=surprise)
         probe = cast(LogisticRegression, search.fit(features, labels).best_estimator_)
     else:
         probe.fit(features, labels)
-    head = nn.Linear(embeddings.shape[1], num_classes)
-    weight, bias = torch.from_numpy(probe.coef_).float(), torch.from_numpy(probe.intercept_).float()
-    if num_classes == 2:  # scikit-learn keeps one row for two classes
-        weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
-    with torch.no_grad():
-        head.weight.copy_(weight)
-        head.bias.copy_(bias)
-    return head.requires_grad_(False)
+    return torch.from_numpy(probe.coef_).float(), torch.from_numpy(probe.intercept_).float()
 
 
 def _whole_splits(folds: Any, features: Any, labels: Any, groups: list[str]) -> list[Any]:

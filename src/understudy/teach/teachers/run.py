@@ -8,11 +8,14 @@ from understudy.errors import UserError
 from understudy.models.backbones import freeze
 from understudy.recipe import Distill, Teacher
 from understudy.run import open_run
+from understudy.task import Task
 from understudy.teach.teachers import FrozenTeacher, frozen
 from understudy.types import parameter_count
 
 
-def run_teacher(config: Teacher, weights: Distill, classes: tuple[str, ...]) -> FrozenTeacher:
+def run_teacher(
+    config: Teacher, weights: Distill, classes: tuple[str, ...], task: Task
+) -> FrozenTeacher:
     """The model of the run that `config` names; see `create_teacher`."""
     assert config.path is not None
     run = open_run(config.path)
@@ -32,6 +35,13 @@ def run_teacher(config: Teacher, weights: Distill, classes: tuple[str, ...]) -> 
             f"{run.path} knows the classes {', '.join(run.classes)}, this manifest has "
             f"{', '.join(classes)}. Logits can only be taught between equal classes; set "
             "distill.beta=0 to use features alone."
+        )
+    if run.task != task and weights.beta > 0:
+        one, several = "names exactly one label of a clip", "names several labels of a clip"
+        raise UserError(
+            f"{run.path} {several if run.task.several else one}, while this manifest "
+            f"{'gives several' if task.several else 'gives one'}. Its logits mean something else; "
+            "set distill.beta=0 to use features alone."
         )
     classifier = run.classifier(config.checkpoint)
     freeze(classifier.model)

@@ -1,0 +1,146 @@
+"""Annotation files of published data sets: found by name, read once, checked by a schema.
+
+They come from strangers. What is wrong with one is told with the file, the place in it and what was
+expected there; nothing in it is believed to be a path.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from understudy.data.media import is_folder, kind_of
+from understudy.errors import UserError
+
+Schema = TypeVar("Schema")
+
+Seconds = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+"""A moment in a video; eleven days at most."""
+Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^/\\\x00-\x1f]+$")]
+"""What a file is called, without a folder."""
+Label = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^|\x00-\x1f]+$")]
+"""What a class is called. In tables | stands between several of them."""
+
+LARGEST = 2**31
+"""Bytes of an annotation file. The largest that is published, of Ego4D, has about 1 GB."""
+DEEPEST = 3
+"""Folders below the one that was given in which annotation files are looked for."""
+
+
+def folder_of(place: Path, layout: tuple[str, ...]) -> Path:
+    """The folder of a data set, absolute. Raises UserError where there is none."""
+    place = Path(place).absolute()
+    if not is_folder(place):
+        raise UserError(f"There is no folder {place}. {expected(layout)}")
+    return place
+
+
+def expected(layout: tuple[str, ...]) -> str:
+    """What should lie in the folder, as a sentence."""
+    return f"Expected a folder with: {'; '.join(layout)}."
+
+
+def find_file(root: Path, names: str, layout: tuple[str, ...]) -> Path:
+    """The annotation file with one of these names, the one least deep. Raises UserError if none.
+
+    names: patterns separated by blanks, the preferred ones first.
+    """
+    found = files_named(root, names)
+    if not found:
+        raise UserError(
+            f"{root} holds no {' or '.join(names.split())}, {DEEPEST} folders deep. "
+            f"{expected(layout)}"
+        )
+    return found[0]
+
+
+def files_named(root: Path, names: str) -> list[Path]:
+    """The files of the first of these patterns that has any, at the least depth, sorted."""
+    for depth in range(DEEPEST + 1):
+        for name in names.split():
+            found = sorted(
+                path
+                for path in root.glob("*/" * depth + name)
+                if path.is_file() and not path.name.startswith(".")
+            )
+            if found:
+                return found
+    return []
+
+
+def read_json(path: Path, schema: Any) -> Any:
+    """What a JSON file holds, checked by a type that pydantic knows. Raises UserError."""
+    content = _content(path)
+    try:
+        return TypeAdapter(schema).validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = " -> ".join(str(step) for step in first["loc"])
+        where = f" at {place[:200]}" if place else ""
+        raise UserError(
+            f"{path} is not the file that was published: {first['msg']}{where}. Fetch it again."
+        ) from error
+    except (RecursionError, MemoryError) as error:
+        raise UserError(f"{path} is too large or too deep to be read.") from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file in UTF-8, stripped, without empty ones. Raises UserError."""
+    try:
+        text = _content(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text in UTF-8: {error}. Fetch it again.") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def read_rows(path: Path, columns: str, delimiter: str = ",") -> Iterator[dict[str, str]]:
+    """The rows of a CSV file with a header; columns: those needed, separated by blanks.
+
+    Raises UserError for a missing column or a row of another width.
+    """
+    lines = csv.reader(read_lines(path), delimiter=delimiter, skipinitialspace=True)
+    try:
+        header = [name.strip() for name in next(lines, [])]
+        missing = [name for name in columns.split() if name not in header]
+        if missing:
+            raise UserError(
+                f"{path} has no column {missing[0]}; there are {', '.join(header)[:200]}. "
+                f"Expected at least {', '.join(columns.split())}."
+            )
+        for number, row in enumerate(lines, start=2):
+            if len(row) != len(header):
+                raise UserError(
+                    f"{path}, row {number}: {len(row)} values under {len(header)} columns."
+                )
+            yield dict(zip(header, row, strict=True))
+    except csv.Error as error:
+        raise UserError(f"{path} is no readable CSV file: {error}. Fetch it again.") from error
+
+
+def seconds_of(text: str, path: Path) -> float:
+    """A moment written as seconds or as hours:minutes:seconds. Raises UserError."""
+    if re.fullmatch(r"(\d{1,3}:){0,2}\d{1,6}(\.\d{1,9})?", text.strip()) is None:
+        raise UserError(f"{path}: {text[:60]!r} is no time; expected seconds or hh:mm:ss.")
+    value = 0.0
+    for part in text.strip().split(":"):
+        value = value * 60 + float(part)
+    return value
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if (kind := kind_of(path)) != "file":
+            raise UserError(f"{path} is {kind}, not an annotation file.")
+        if path.stat().st_size > LARGEST:
+            raise UserError(
+                f"{path} has {path.stat().st_size:,} bytes; no published annotation file has more "
+                f"than {LARGEST:,}."
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error

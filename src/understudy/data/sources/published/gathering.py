@@ -1,0 +1,182 @@
+"""From the clips that annotations speak of to the media that are there.
+
+Annotations name a clip, and here its file or frame folder is looked for by that name below the
+folder of the data set. So nothing that an annotation file says can lead out of it. What is not
+there is counted: of most published sets a part has vanished.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from understudy.data.manifest import Manifest
+from understudy.data.media import FOLDER_FPS, MEDIA_SUFFIXES, PICTURE_SUFFIXES
+from understudy.data.sources.folder import identity_of
+from understudy.data.sources.published.annotation_files import expected
+from understudy.errors import UserError
+from understudy.record import Record
+
+SPLITS = ("official", "groups")
+
+
+class Place(NamedTuple):
+    """Where a clip may lie: a file or frame folder of this name without suffix, and its part."""
+
+    name: str
+    start_s: float | None = None
+    end_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What annotations say of a clip.
+
+    places: the first that is there is taken. group: empty where nobody knows more than its file.
+    fps: frames a second of its frame folder, which says nothing about time itself.
+    """
+
+    places: tuple[Place, ...]
+    label: str | tuple[str, ...] | None
+    split: str = ""
+    group: str = ""
+    fps: float = FOLDER_FPS
+
+
+def gather(
+    root: Path, clips: Sequence[Clip], layout: tuple[str, ...], *, notes: Iterable[str] = ()
+) -> Manifest:
+    """The manifest of the clips whose media lie below `root`.
+
+    Counted in its notes: clips that are not there, media in two places, and annotations that say
+    the same seconds twice. Raises UserError where no clip is there at all.
+    """
+    told = list(notes)
+    wanted = {place.name for clip in clips for place in clip.places}
+    try:
+        found, twice = find_media(root, wanted)
+    except OSError as error:
+        raise UserError(f"{error.filename or root} cannot be read: {error.strerror}.") from error
+    rows: dict[tuple[str, float | None, float | None], Record] = {}
+    missing, backwards, again, torn = [], 0, 0, set()
+    for clip in clips:
+        place = next((place for place in clip.places if place.name in found), None)
+        if place is None:
+            missing.append(clip.places[0].name)
+            continue
+        if place.start_s is not None and place.end_s is not None and place.end_s <= place.start_s:
+            backwards += 1
+            continue
+        path, is_frames = found[place.name]
+        scale = clip.fps / FOLDER_FPS if is_frames else 1.0
+        start_s, end_s = (None if t is None else t * scale for t in place[1:])
+        record = Record(path, clip.label, clip.split, clip.group or path, start_s, end_s)
+        known = rows.setdefault((path, start_s, end_s), record)
+        if known is not record:
+            again += 1
+            if known.label != clip.label:
+                torn.add((path, start_s, end_s))
+    if not rows and missing:
+        raise UserError(
+            f"None of the {len(clips):,} clips of the annotations lies below {root}, such as "
+            f"{', '.join(missing[:3])}. {expected(layout)}"
+        )
+    records = [record for key, record in rows.items() if key not in torn]
+    if missing:
+        gone = _classes(clips) - {label for row in records for label in _labels(row.label)}
+        told.append(
+            f"{len(missing):,} of {len(clips):,} clips of the annotations are not there: "
+            f"{some(missing)}"
+        )
+        if gone:
+            told.append(f"No clip is left of {len(gone):,} classes: {some(sorted(gone))}")
+    if backwards:
+        told.append(f"{backwards:,} annotations end before they begin and were left out.")
+    if again:
+        told.append(
+            f"{again:,} annotations repeat the seconds of another; {len(torn):,} clips with two "
+            "classes at once were left out."
+        )
+    if twice:
+        told.append(
+            f"{len(twice):,} clips lie there more than once, e.g. {twice[0]}, which was not taken."
+        )
+    return Manifest.from_records(records, root, notes=told)
+
+
+def find_media(root: Path, wanted: set[str]) -> tuple[dict[str, tuple[str, bool]], list[str]]:
+    """Name -> path below root and whether it is a frame folder, for the wanted names; further paths
+    of the same name. A video is preferred to its frames, then the first by path."""
+    found: dict[str, tuple[str, bool]] = {}
+    twice: list[str] = []
+    for path, is_frames in sorted(
+        _media(root, "", wanted, set()), key=lambda one: (one[1], one[0])
+    ):
+        name = os.path.basename(path)
+        name = name if is_frames else os.path.splitext(name)[0]
+        if name in found:
+            twice.append(path)
+        else:
+            found[name] = path, is_frames
+    return found, twice
+
+
+def _media(
+    root: Path, below: str, wanted: set[str], seen: set[tuple[int, int]]
+) -> Iterable[tuple[str, bool]]:
+    """Wanted files and frame folders in a folder, links followed once. Raises OSError."""
+    folder = root / below
+    if identity_of(folder) in seen:
+        return
+    seen.add(identity_of(folder))
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = f"{below}{entry.name}"
+            if entry.name.startswith("."):
+                continue
+            stem, suffix = os.path.splitext(entry.name)
+            if entry.is_dir():
+                if entry.name in wanted and _holds_pictures(entry.path):
+                    yield path, True
+                else:
+                    yield from _media(root, f"{path}/", wanted, seen)
+            elif stem in wanted and suffix.lower() in MEDIA_SUFFIXES:
+                yield path, False
+
+
+def _holds_pictures(folder: str) -> bool:
+    with os.scandir(folder) as entries:
+        return any(os.path.splitext(entry.name)[1].lower() in PICTURE_SUFFIXES for entry in entries)
+
+
+def with_splits(clips: Sequence[Clip], splits: str, test: str = "test") -> list[Clip]:
+    """The clips in their official splits, or in none, so that whole groups are dealt out.
+
+    test: the official split that figures are published on; where that is `val`, it becomes test, so
+    that no model is chosen on what it is judged by, and val is carved from train.
+    """
+    if splits not in SPLITS:
+        raise UserError(f"--splits {splits!r}: it is one of {', '.join(SPLITS)}.")
+    if splits == "groups":
+        return [replace(clip, split="") for clip in clips]
+    return [replace(clip, split="test") if clip.split == test else clip for clip in clips]
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}."
+
+
+def _classes(clips: Iterable[Clip]) -> set[str]:
+    return set(chain.from_iterable(_labels(clip.label) for clip in clips))
+
+
+def _labels(label: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    if label is None:
+        return ()
+    return label if isinstance(label, tuple) else (label,)
