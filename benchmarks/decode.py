@@ -99,7 +99,7 @@ def again_with_ffmpeg() -> int:
     """This script once more, where torchcodec finds the FFmpeg that PyAV brings along, by the names
     that it looks for. It brings none itself, and is not there where the system has none."""
     with tempfile.TemporaryDirectory() as folder:
-        for library in Path(av.__file__).parents[1].glob("av.libs/lib*.so.*"):
+        for library in Path(av.__file__).parents[1].glob("av.libs/lib[as][vw]*.so.*"):
             name, number = library.name.split("-")[0], library.name.split(".so.")[1].split(".")[0]
             (Path(folder) / f"{name}.so.{number}").symlink_to(library)
         environment = os.environ | {"FFMPEG_OF_PYAV": "1", "LD_LIBRARY_PATH": folder}

@@ -49,6 +49,7 @@ _EXTRAS = {
     "coreml": ("coremltools",),
     "executorch": ("executorch",),
     "qat": ("torchao",),
+    "datasets": ("datasets",),
     "tensorboard": ("tensorboard",),
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),

@@ -93,3 +93,24 @@ def test_a_line_that_names_no_clip_is_refused(lay, line):
 def test_an_option_of_another_data_set_is_refused(lay):
     with pytest.raises(UserError, match=r"takes no --mistake; it takes --split-number, "):
         read_source("ucf101", lay({}), {"mistake": 1})
+
+
+def test_links_in_circles_and_folders_without_end_are_lived_with(lay, ask):
+    files = lists()
+    place = lay(files, media(files))
+    (place / "UCF-101" / "a.avi").symlink_to("b.avi")
+    (place / "UCF-101" / "b.avi").symlink_to("a.avi")
+    (place / "UCF-101" / "again").symlink_to(place)
+    manifest, said = ask("ucf101", place)
+    assert len(manifest) == 75
+    assert "more than once" not in said
+    deep = place / "/".join("d" * 110)
+    deep.mkdir(parents=True)
+    with pytest.raises(UserError, match="more than 100 folders deep"):
+        read_source("ucf101", place, {})
+
+
+def test_a_folder_of_a_thousand_folders_is_not_looked_into_for_lists(lay):
+    clips = [f"frames/{n}/trainlist01.txt" for n in range(1000)]
+    with pytest.raises(UserError, match=r"holds no trainlist01\.txt"):
+        read_source("ucf101", lay({}, clips), {})

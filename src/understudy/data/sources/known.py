@@ -22,10 +22,13 @@ from understudy.errors import UserError, nearest
 
 MODULES: dict[str, str] = {
     "charades": "published.charades",
+    "cifar": "published.cifar",
     "ego4d": "published.ego4d",
     "egtea": "published.egtea",
     "epic-kitchens": "published.epic_kitchens",
     "hmdb51": "published.hmdb51",
+    "hub": "published.hub",
+    "human-action": "published.human_action",
     "jester": "published.jester",
     "kinetics": "published.kinetics",
     "something-something": "published.something",

@@ -29,14 +29,14 @@ from understudy.data.sources.annotations.reading import (
     read_json,
 )
 from understudy.data.sources.annotations.segments import Segment, some_of, to_manifest
-from understudy.data.sources.folder import SPLIT_FOLDERS
+from understudy.data.sources.layout import SPLIT_FOLDERS
 from understudy.errors import UserError
 
 TOOL = "LeRobot"
 ABOUT = About(
     "LeRobot, episodes by their task",
-    "a data set of the hub, as `hf download` writes it",
-    "of the data set",
+    "the hub of Hugging Face: hf download",
+    "the data set's own",
     ("meta/info.json", "meta/episodes.jsonl or meta/episodes/*/*.parquet", "videos/"),
 )
 

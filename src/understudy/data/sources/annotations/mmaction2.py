@@ -19,12 +19,12 @@ from understudy.data.sources.about import About
 from understudy.data.sources.annotations.media_folder import MediaFolder
 from understudy.data.sources.annotations.reading import read_text
 from understudy.data.sources.annotations.segments import OWN_FRAMES, Segment, to_manifest
-from understudy.data.sources.folder import SPLIT_FOLDERS
+from understudy.data.sources.layout import SPLIT_FOLDERS
 from understudy.errors import UserError
 
 ABOUT = About(
     "MMAction2, lists of videos or frame folders",
-    "tools/data/build_file_list.py of MMAction2",
+    "MMAction2: tools/data/build_file_list.py",
     "your own",
     (
         "*_train_list_videos.txt, *_val_list_videos.txt or one such file: path label",

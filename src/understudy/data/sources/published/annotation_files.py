@@ -7,8 +7,10 @@ expected there; nothing in it is believed to be a path.
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -28,6 +30,8 @@ Label = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^|\x00-\x
 
 LARGEST = 2**31
 """Bytes of an annotation file. The largest that is published, of Ego4D, has about 1 GB."""
+MANY = 1000
+"""Folders in a folder that are its clips, so that no lists lie in them."""
 DEEPEST = 3
 """Folders below the one that was given in which annotation files are looked for."""
 
@@ -60,22 +64,47 @@ def find_file(root: Path, names: str, layout: tuple[str, ...]) -> Path:
 
 
 def files_named(root: Path, names: str) -> list[Path]:
-    """The files of the first of these patterns that has any, at the least depth, sorted."""
-    for depth in range(DEEPEST + 1):
+    """The files of the first of these patterns that has any, at the least depth, sorted.
+
+    Folders of a thousand folders are clips, and are not looked into. Raises UserError.
+    """
+    folders = [root]
+    for _ in range(DEEPEST + 1):
+        files: list[Path] = []
+        below: list[Path] = []
+        for folder in folders:
+            inside = _entries(folder)
+            files += [path for path, is_folder in inside if not is_folder]
+            below += [path for path, is_folder in inside if is_folder]
         for name in names.split():
-            found = sorted(
-                path
-                for path in root.glob("*/" * depth + name)
-                if path.is_file() and not path.name.startswith(".")
-            )
-            if found:
+            if found := sorted(path for path in files if fnmatchcase(path.name, name)):
                 return found
+        folders = below
     return []
+
+
+def _entries(folder: Path) -> list[tuple[Path, bool]]:
+    """Regular files and, unless there are a thousand, folders of a folder, none of them hidden."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [(Path(one.path), is_dir(one)) for one in entries if one.name[0] != "."]
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror or error}.") from error
+    many = sum(is_folder for _, is_folder in found) >= MANY
+    return [(path, is_folder) for path, is_folder in found if not (is_folder and many)]
+
+
+def is_dir(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, links followed; a link that goes round in circles is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def read_json(path: Path, schema: Any) -> Any:
     """What a JSON file holds, checked by a type that pydantic knows. Raises UserError."""
-    content = _content(path)
+    content = read_content(path)
     try:
         return TypeAdapter(schema).validate_json(content)
     except ValidationError as error:
@@ -92,7 +121,7 @@ def read_json(path: Path, schema: Any) -> Any:
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file in UTF-8, stripped, without empty ones. Raises UserError."""
     try:
-        text = _content(path).decode("utf-8-sig")
+        text = read_content(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no text in UTF-8: {error}. Fetch it again.") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
@@ -132,13 +161,14 @@ def seconds_of(text: str, path: Path) -> float:
     return value
 
 
-def _content(path: Path) -> bytes:
+def read_content(path: Path) -> bytes:
+    """The bytes of a regular file of no absurd size. Raises UserError."""
     try:
         if (kind := kind_of(path)) != "file":
-            raise UserError(f"{path} is {kind}, not an annotation file.")
+            raise UserError(f"{path} is {kind}, not a file.")
         if path.stat().st_size > LARGEST:
             raise UserError(
-                f"{path} has {path.stat().st_size:,} bytes; no published annotation file has more "
+                f"{path} has {path.stat().st_size:,} bytes; no file of a data set here has more "
                 f"than {LARGEST:,}."
             )
         return path.read_bytes()

@@ -68,8 +68,7 @@ def mapped(clips: Sequence[Clip], mapping: Path | None) -> tuple[list[Clip], lis
     if mapping is None:
         return list(clips), []
     along = Path(__file__).parent / "mappings" / f"{mapping}.csv"
-    mapping = along if str(mapping) in COME_ALONG else Path(mapping)
-    class_of, patterns = _reader(mapping)
+    class_of, patterns = _reader(along if str(mapping) in COME_ALONG else Path(mapping))
     kept: list[Clip] = []
     left_out: Counter[str] = Counter()
     used: set[str] = set()
@@ -90,7 +89,7 @@ def mapped(clips: Sequence[Clip], mapping: Path | None) -> tuple[list[Clip], lis
         )
     told = []
     if left_out:
-        most = [f"{label} ({count:,})" for label, count in left_out.most_common(6)]
+        most = [f"{label} ({count:,})" for label, count in left_out.most_common()]
         told.append(
             f"{mapping} leaves out {left_out.total():,} annotations of {len(left_out):,} labels: "
             f"{some(most)}"

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from understudy.data.manifest import Manifest
 from understudy.data.media import FOLDER_FPS, MEDIA_SUFFIXES, PICTURE_SUFFIXES
-from understudy.data.sources.folder import identity_of
-from understudy.data.sources.published.annotation_files import expected, folder_of
+from understudy.data.sources.folder import DEEPEST, identity_of
+from understudy.data.sources.published.annotation_files import expected, folder_of, is_dir
 from understudy.errors import UserError
 from understudy.record import Record
 
@@ -137,6 +137,8 @@ def _media(
     folder = root / below
     if identity_of(folder) in seen:
         return
+    if below.count("/") > DEEPEST:
+        raise UserError(f"{folder} lies more than {DEEPEST} folders deep. Move it further up.")
     seen.add(identity_of(folder))
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -144,7 +146,7 @@ def _media(
             if entry.name.startswith("."):
                 continue
             stem, suffix = os.path.splitext(entry.name)
-            if entry.is_dir():
+            if is_dir(entry):
                 if entry.name in wanted and _holds_pictures(entry.path):
                     yield path, True
                 else:

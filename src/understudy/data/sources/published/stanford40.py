@@ -36,7 +36,7 @@ def read(
     clips = [
         _clip(line, split, path)
         for split in ("train", "test")
-        for path in [find_file(root, f"ImageSplits/{split}.txt {split}.txt", ABOUT.layout)]
+        for path in [find_file(root, f"{split}.txt", ABOUT.layout)]
         for line in read_lines(path)
     ]
     clips, notes = choose(clips, limit_classes=limit_classes, mapping=mapping, splits=splits)
