@@ -92,6 +92,7 @@ def test_joints_that_were_not_hit_are_no_clips(written, data_from):
         (as_csv([("0.mp4", "squat", 5, 2)]), "times that cannot be, first 'squat' in 0.mp4, row 1"),
         (as_csv([("0.mp4", "squat", -1, 2)]), "times that cannot be"),
         (as_csv([("0.mp4", "squat", 2, 20)]), r"past the end of the video, which lasts 8\.00 s"),
+        (as_csv([("0.mp4", "squat", 8.1, 8.4)]), "past the end of the video"),
         (as_csv([("0.mp4", "squat", "0:02", "0:04")]), "row 1: '0:02' is no time in seconds"),
         (as_csv([("0.mp4", "squat", "nan", "4")]), "'nan' is no time"),
         (as_csv([("", "squat", 1, 2)]), "row 1, names no video"),
@@ -118,6 +119,14 @@ def test_videos_that_cannot_be_read_are_left_out_and_named(written, data_from, t
     found = data_from("create-ml", place)
     assert len(found.rows) == 6
     assert "1 videos cannot be read, and were left out: broken.mp4" in found.said
+
+
+def test_a_path_that_is_there_as_a_whole_is_the_one_meant(written, videos, data_from, tmp_path):
+    place = written("a.csv", as_csv(SEGMENTS))
+    videos("0.mp4", "1.mp4", "2.mp4", folder=tmp_path / "old")
+    found = data_from("create-ml", place)
+    assert found.rows == sorted(SEGMENTS)
+    assert "3 media below" in found.said
 
 
 def test_a_folder_with_two_annotation_files_is_not_guessed(written, data_from, tmp_path):
