@@ -100,6 +100,23 @@ def test_official_splits_groups_and_unused_columns(tmp_path, ask):
     assert "train: nothing is read from note." in said
 
 
+def test_one_split_of_any_name_is_split_anew_and_several_are_refused(tmp_path, ask):
+    folder = tmp_path / "set" / "data"
+    write_table(folder / "everything-0.parquet", [n % 2 for n in range(20)], ["a", "b"])
+    (folder.parent / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: everything\n"
+        "    path: data/*\n---\n"
+    )
+    manifest, _ = ask("hub", folder.parent, "--pictures", str(tmp_path / "jpg"))
+    assert manifest.clip_counts() == {"train": 12, "val": 4, "test": 4}
+    (folder.parent / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: one\n    path: data/*\n"
+        "  - split: two\n    path: data/*\n---\n"
+    )
+    with pytest.raises(UserError, match="Its splits are one, two; one is no train"):
+        ask("hub", folder.parent, "--pictures", str(tmp_path / "jpg"))
+
+
 def test_what_train_shares_with_test_byte_for_byte_leaves_train(tmp_path, ask):
     folder = tmp_path / "set"
     write_table(folder / "train-0.parquet", [n % 2 for n in range(20)], ["a", "b"])

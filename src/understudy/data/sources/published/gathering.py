@@ -101,7 +101,8 @@ def gather(
         )
     if twice:
         told.append(
-            f"{len(twice):,} clips lie there more than once, e.g. {twice[0]}, which was not taken."
+            f"{len(twice):,} clips lie there more than once; {twice[0]} and its like were not "
+            "taken. --media FOLDER says which are."
         )
     splits = {record.split for record in records}
     if "val" in splits and "test" not in splits:
@@ -115,12 +116,13 @@ def gather(
 
 def find_media(root: Path, wanted: set[str]) -> tuple[dict[str, tuple[str, bool]], list[str]]:
     """Name -> path below root and whether it is a frame folder, for the wanted names; further paths
-    of the same name. A video is preferred to its frames, then the first by path."""
+    of the same name. A video is preferred to its frames, these to optical flow, then the first."""
     found: dict[str, tuple[str, bool]] = {}
     twice: list[str] = []
-    for path, is_frames in sorted(
-        _media(root, "", wanted, set()), key=lambda one: (one[1], one[0])
-    ):
+    everything = sorted(
+        _media(root, "", wanted, set()), key=lambda one: (one[1], "flow" in one[0].lower(), one[0])
+    )
+    for path, is_frames in everything:
         name = os.path.basename(path)
         name = name if is_frames else os.path.splitext(name)[0]
         if name in found:

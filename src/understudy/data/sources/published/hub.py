@@ -31,6 +31,7 @@ ABOUT = About(
         "pictures inside of tables are written into the folder that --pictures names",
     ),
 )
+_SPLITS = SPLIT_FOLDERS | {"dev": "val"}
 FEW = 20
 """Clips of a split, from which it is no chance that all of them have the one same label."""
 
@@ -57,8 +58,14 @@ def read(
     clips: list[Clip] = []
     notes: list[str] = []
     for name, table in tables.items():
+        split = "train" if len(tables) == 1 else _SPLITS.get(name.lower())
+        if split is None:
+            raise UserError(
+                f"Its splits are {', '.join(tables)}; {name} is no train, validation or test. Give "
+                "the file of one of them, and it is split anew."
+            )
         chosen = choose_columns(table.features, image_column, label_column, group_column)
-        found, told = _clips_of(name, table, chosen, base, group_column, pictures)
+        found, told = _clips_of(name, split, table, chosen, base, group_column, pictures)
         clips += found
         notes += told
         if chosen.unused:
@@ -79,6 +86,7 @@ def read(
 
 def _clips_of(
     name: str,
+    split: str,
     table: Any,
     chosen: Chosen,
     base: Path,
@@ -86,10 +94,6 @@ def _clips_of(
     pictures: Path | None,
 ) -> tuple[list[Clip], list[str]]:
     """The labelled clips of a split, and what is to be said of the others."""
-    split = SPLIT_FOLDERS.get(name.lower(), "dev" if name == "dev" else "")
-    split = "val" if split == "dev" else split
-    if not split:
-        raise UserError(f"A split is called {name!r}, which is no train, validation or test.")
     labels = [chosen.labels_of(value) for value in _column(table, chosen.label)]
     counts = Counter(label for label in labels if label)
     if len(counts) == 1 and len(labels) > FEW:
