@@ -2,10 +2,11 @@
 
     python benchmarks/fuzz.py [--cases 1000] [--seed 0] [--case 17] [--kinds tables media ...]
 
-Tables, media, runs, artifacts and recipes are made here, one thing about each is broken as the seed
-says, and a verb reads it in a child with limits of time and memory. It may work, or refuse in a
-message; it may not give another answer without a word, show a traceback, die, hang, open a
-connection, run code, send control characters to the terminal or leave the folder that it was given.
+Tables, media, runs, artifacts, recipes and exports of annotation tools are made here, one thing
+about each is broken as the seed says, and a verb reads it in a child with limits of time and
+memory. It may work, or refuse in a message; it may not give another answer without a word, show a
+traceback, die, hang, open a connection, run code, send control characters to the terminal or leave
+the folder that it was given.
 Prints a table and every distinct failure, and writes results/fuzz_<date>.csv, a row for each case;
 `--case N --keep FOLDER` makes one again and leaves it there. UNDERSTUDY_REAL_DATA adds real media,
 which makes other cases.
@@ -23,7 +24,15 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from random import Random
 
-from campaigns import forked, fuzz_media, fuzz_recipes, fuzz_runs, fuzz_sources, fuzz_tables
+from campaigns import (
+    forked,
+    fuzz_annotations,
+    fuzz_media,
+    fuzz_recipes,
+    fuzz_runs,
+    fuzz_sources,
+    fuzz_tables,
+)
 from campaigns.forked import Limits
 from campaigns.input import Input
 from campaigns.outcome import FINE, Row, failures, message_of, of_call, summary, write
@@ -35,10 +44,11 @@ KINDS: dict[str, Callable[[Random, Workshop, Path], Input]] = {
     "runs": fuzz_runs.make_run,
     "artifacts": fuzz_runs.make_artifact,
     "recipes": fuzz_recipes.make,
+    "annotations": fuzz_annotations.make,
     "sources": fuzz_sources.make,
 }
 _TURNS = ("media", "tables", "runs", "media", "artifacts", "recipes", "tables", "media", "runs",
-          "artifacts", "sources", "sources")  # fmt: skip
+          "artifacts", "annotations", "sources", "annotations", "sources")  # fmt: skip
 LIMITS = Limits(wall_s=90, idle_s=8, processor_s=20, memory_mb=2048)
 GROWN_MB = 1200
 """Memory of a child beyond the parent's from which a case counts as hung."""

@@ -326,3 +326,32 @@ def test_what_is_no_file_is_refused_and_links_are_walked_once(tmp_path: Path):
     (tmp_path / "loop").symlink_to(tmp_path)
     found = {Path(one.path).name: one.error for one in predict(Redness(), [tmp_path])}
     assert found == {"2026-01-01T12:30:00.mp4": None, "fifo.mp4": "a FIFO, not a file"}
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_pause_is_no_action_costs_no_time_and_is_said(tmp_path, name):
+    path = tmp_path / name
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for tick in [*range(20), *range(620, 640)]:
+            pixels = np.full((48, 64, 3), RED if tick < 20 else BLUE, dtype=np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = tick
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    model = Redness(clip_seconds=2.0)
+    [prediction] = predict(model, [path])
+    assert sum(model.batches) == 2, "windows"
+    found = [(one.label, one.start_s, one.end_s) for one in prediction.segments]
+    assert found == [("red", 0.0, pytest.approx(2)), ("blue", pytest.approx(62), pytest.approx(64))]
+    assert "no frames come from 2 to 62 s: a pause" in " ".join(prediction.warnings)
+
+
+def test_only_what_is_damaged_must_be_copied(tmp_path):
+    film(tmp_path / "a.mp4", [RED] * 5)
+    (tmp_path / "empty.mp4").touch()
+    for place, said in [(tmp_path / "missing.mp4", False), (tmp_path / "empty.mp4", True)]:
+        with pytest.raises(UserError) as caught:
+            predict_files(Redness(), [place], as_json=False, show=print, note=print)
+        assert ("must be copied or made anew" in str(caught.value)) == said

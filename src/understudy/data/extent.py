@@ -170,6 +170,7 @@ def _can_be(container: InputContainer, start: Fraction, end: Fraction, rate: Fra
 
 def _index(container: InputContainer, stream: VideoStream) -> list[int]:
     """Times of all frames in the order of decoding; empty where there is no whole index."""
-    if container.format.name not in INDEXED or len(stream.index_entries) < stream.frames:
+    whole = 0 < stream.frames <= len(stream.index_entries)
+    if container.format.name not in INDEXED or not whole:
         return []
     return sorted(entry.timestamp for entry in stream.index_entries if not entry.is_discard)

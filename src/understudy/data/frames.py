@@ -27,6 +27,8 @@ from understudy.data.pixels import shown_size
 
 OF_DECODING = frozenset({"avi", "asf"})
 RAW = frozenset("h264 hevc vvc av1 obu mpegvideo m4v h263 mjpeg mpjpeg vc1".split())  # noqa: SIM905
+DECODES_ANYTHING = frozenset({"mpeg4", "mpeg2video", "mpeg1video"})
+"""Codecs whose decoders begin where there is no key frame, and give a grey mash."""
 
 
 class Frames:
@@ -54,11 +56,11 @@ class Frames:
             time = (self._stream.start_time or 0) if last is None else last + self._period
         elif self._shift:
             time += self._shift
-        if last is not None and time <= last:
-            if self._anew:
-                self._shift += last + self._period - time
-                time = last + self._period
-            elif time > last - self._period or self._tells == "decoding":  # rounded, or one wrong
+        if last is not None and self._anew:
+            self._shift += last + self._period - time
+            time = last + self._period
+        elif last is not None and time <= last:
+            if time > last - self._period or self._tells == "decoding":  # rounded, or one wrong
                 time = last + (self._step if time == last else 1)
             else:
                 raise DecodeError(self._path, "the times of its frames run backwards")
@@ -71,7 +73,7 @@ class Frames:
         self._container.seek(time, stream=self._stream, backward=True, any_frame=False)
         self._begin()
         # What is shown before the key frame but decoded after it leans on frames not decoded.
-        self._frames = dropwhile(lambda frame: not frame.key_frame, self._frames)
+        self._awaits_key = True
 
     def shown(self) -> tuple[Shown, Fraction]:
         """When all frames of the file are shown, of which one was taken; the last time in seconds
@@ -95,6 +97,7 @@ class Frames:
     def _begin(self) -> None:
         self._last: int | None = None
         self._shift, self._anew = 0, False
+        self._awaits_key = self._stream.codec_context.name in DECODES_ANYTHING
         self._frames: Iterator[VideoFrame] = self._decoded()
 
     def _decoded(self) -> Iterator[VideoFrame]:
@@ -111,14 +114,16 @@ class Frames:
                         # Frames before and after have nothing in common, and none may be lost.
                         yield from self._checked(codec.decode(None))
                         codec.flush_buffers()
-                        self._anew = True
+                        self._anew, self._awaits_key = True, codec.name in DECODES_ANYTHING
                     last_dts = dts
                 if self._last is None and packet.size:
                     self._fed.append(stamp_of(packet))
                 for frame in self._checked(cast("Packet[VideoStream]", packet).decode()):
                     if self._tells != "showing":
                         self._retime(frame, dts, fed)
-                    yield frame
+                    self._awaits_key = self._awaits_key and not frame.key_frame
+                    if not self._awaits_key:
+                        yield frame
                 fed += 1
 
     def _checked(self, frames: list[VideoFrame]) -> list[VideoFrame]:

@@ -49,10 +49,11 @@ def shown(stamps: list[Stamp], first: int, period: int) -> Shown:
 
     first: when the first that could be decoded is shown. period: how long a frame is, roughly.
     """
-    begun, *joined = _parts(stamps)
+    begin = next((place for place, stamp in enumerate(stamps) if stamp.pts == first), 0)
+    begun, *joined = _parts(stamps[begin:])
     told = sorted({stamp.pts for stamp in begun if stamp.pts is not None})
     if not told:
-        return Shown([first + number * period for number in range(len(stamps))])
+        return Shown([first + number * period for number in range(len(begun))])
     times = [time for time in told if time > first]
     times.insert(0, first)
     anew = []
@@ -64,7 +65,8 @@ def shown(stamps: list[Stamp], first: int, period: int) -> Shown:
         if here:
             anew.append(times[-1] + period)
             times += [time - here[0] + anew[-1] for time in here]
-    return Shown(times, max(0, first - told[0]), anew)
+    earliest = min(stamp.pts for stamp in [*stamps[:begin], *begun] if stamp.pts is not None)
+    return Shown(times, max(0, first - earliest), anew)
 
 
 def _parts(stamps: list[Stamp]) -> list[list[Stamp]]:

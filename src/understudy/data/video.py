@@ -29,6 +29,7 @@ from torch import Tensor
 
 from understudy.data.extent import ESTIMATED, INDEXED, extent
 from understudy.data.frames import Frames
+from understudy.data.joined import second_file
 from understudy.data.media import (
     MAX_PIXELS,
     DecodeError,
@@ -76,6 +77,7 @@ def probe_video(path: Path) -> MediaInfo:
         width, height = shown_size(frame, stream.sample_aspect_ratio)
         height, width = upright(torch.empty(height, width, device="meta"), frame).shape
         found = extent(path, container, stream, frames, frame)
+        _refuse_joined(path, found.end - found.start)
     return MediaInfo(
         kind="video",
         duration_s=float(found.end - found.start),
@@ -89,6 +91,17 @@ def probe_video(path: Path) -> MediaInfo:
         ),
         notes=found.notes,
     )
+
+
+def _refuse_joined(path: Path, duration: Fraction) -> None:
+    second = second_file(path)
+    if second is not None:
+        raise DecodeError(
+            path,
+            f"it is two files joined byte by byte: a second one begins at byte {second:,}, after "
+            f"some {float(duration):.3g} s, and players stop there. Cut it there into two, and "
+            "join those with ffmpeg -f concat, or leave them apart",
+        )
 
 
 def read_video(
@@ -126,6 +139,7 @@ def _read(
         frames = Frames(path, container, stream)
         shown: VideoFrame | None = None
         ahead: VideoFrame | None = next(frames, None)
+        lasts = 0  # ticks, as the frame before did
         for time_s in times_s:
             tick = math.floor(exact_s(time_s) / base)
             position = ahead.pts if ahead is not None else None
@@ -136,10 +150,12 @@ def _read(
                 if ahead is None or cast(int, ahead.pts) > tick:
                     return None
             while ahead is not None and cast(int, ahead.pts) <= tick:
+                lasts = cast(int, ahead.pts) - cast(int, shown.pts) if shown else 0
                 shown, ahead = ahead, next(frames, None)
             if shown is None:
                 raise DecodeError(path, f"there is no frame at {time_s:.3f} s yet", damaged=True)
-            if ahead is None and tick > cast(int, shown.pts) + 2 * (shown.duration or period):
+            lasts = max(lasts, shown.duration or period)
+            if ahead is None and tick > cast(int, shown.pts) + 2 * lasts:
                 end_s = float(cast(int, shown.pts) * base)
                 raise DecodeError(
                     path,
@@ -160,6 +176,7 @@ def stream_video(path: Path, step_s: float | None) -> Iterator[tuple[float, Tens
     them). Raises DecodeError where a wanted frame is damaged, and at the end of a file that breaks
     off a second or more before its header says.
     """
+    info = probe_video(path)
     with _open(path) as (container, stream):
         base, period, reformatter = time_base(stream), period_of(stream), VideoReformatter()
         aspect = stream.sample_aspect_ratio
@@ -167,12 +184,14 @@ def stream_video(path: Path, step_s: float | None) -> Iterator[tuple[float, Tens
         shown = next(frames, None)
         if shown is None:
             raise DecodeError(path, "it holds no frame", damaged=True)
-        start, number, until = cast(int, shown.pts), 0, 0
+        start, number = cast(int, shown.pts), 0
         due = start if step_s is None else _step_middle(start, 0, step_s, base)
+        now = lasts = 0  # the latter in ticks, of the last frame no less than of the one before
         while shown is not None:
             ahead = next(frames, None)
             now = cast(int, shown.pts)
             until = cast(int, ahead.pts) if ahead is not None else now + (shown.duration or period)
+            lasts = max(lasts, until - now) if ahead is None else until - now
             if due < until:
                 if shown.is_corrupt:
                     time_s = float((now - start) * base)
@@ -184,7 +203,7 @@ def stream_video(path: Path, step_s: float | None) -> Iterator[tuple[float, Tens
             shown = ahead
         name = container.format.name
     if name not in ESTIMATED:
-        info, end_s = probe_video(path), float(until * base)
+        end_s = float((now + lasts) * base)
         if info.start_s + info.duration_s - end_s > 1:
             seen_s = end_s - float(start * base)
             raise DecodeError(

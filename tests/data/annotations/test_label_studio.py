@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from understudy.data.sources.annotations import reading
 from understudy.errors import UserError
 
 NAMES = [f"{n}.mp4" for n in range(4)]
@@ -284,3 +285,10 @@ def test_a_name_that_two_files_have_is_not_guessed(videos, export, data_from):
     tasks[0]["data"]["video"] = "/data/local-files/?d=x/b/0.mp4"
     with pytest.raises(UserError, match="Every class needs"):
         data_from("label-studio", export(tasks))
+
+
+def test_an_export_that_would_fill_the_memory_is_refused(tmp_path, data_from, monkeypatch):
+    monkeypatch.setattr(reading.blocks, "__defaults__", (5,))
+    (tmp_path / "x.json").write_text("[      ]")
+    with pytest.raises(UserError, match=r"x.json has more than 5 bytes\. Export it in parts"):
+        data_from("label-studio", tmp_path / "x.json")

@@ -123,6 +123,12 @@ def test_what_no_list_holds_is_refused_in_a_sentence(
         data_from("mmaction2", written(list=text, label_map="walk\nrun") / "list.txt")
 
 
+def test_a_video_is_not_taken_for_a_folder_of_its_name(written, videos, data_from):
+    videos("0.mp4")
+    with pytest.raises(UserError, match=r"None of the 1 media .* \(0 others do\)"):
+        data_from("mmaction2", written(list="0 10 1\n") / "list.txt")
+
+
 def test_lists_of_several_split_numbers_are_not_mixed(written, data_from):
     place = written(ucf_train_split_1_videos="a.mp4 1", ucf_train_split_2_videos="a.mp4 1")
     with pytest.raises(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from understudy.data.decode import DecodeError, probe, read_each, shrink, part_of
+from understudy.data.decode import DecodeError, part_of, probe, read_each, shrink
 from understudy.data.jpeg import to_jpeg
 from understudy.data.media import MediaInfo
 from understudy.data.pack.shards import (

@@ -25,7 +25,7 @@ from understudy.errors import UserError
 
 ABOUT = About(
     "Create ML, annotated videos for action classifiers",
-    "an Apple tool on your machine",
+    "the Create ML app of Xcode",
     "your own",
     ("annotations.csv or annotations.json: video,label,start,end", "*.mov, *.mp4 beside it"),
 )

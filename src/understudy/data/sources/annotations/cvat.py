@@ -30,7 +30,7 @@ from understudy.errors import UserError
 
 ABOUT = About(
     "CVAT, tracks and tags",
-    "Export of a task, job or project as CVAT for video 1.1 or CVAT for images 1.1",
+    "cvat.ai or your server: Export task dataset, CVAT for video 1.1 or for images 1.1",
     "your own",
     ("annotations.xml", "the video or images/, beside it or below --media"),
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
-from understudy.data.sources.annotations.reading import read_bytes
+from understudy.data.sources.annotations.reading import MOST_XML_BYTES, blocks
 from understudy.errors import UserError
 
 DEEPEST, LONGEST = 50, 10_000
@@ -72,7 +72,8 @@ def read_xml(path: Path) -> Content:
     target = _Target(path)
     parser = ElementTree.XMLParser(target=target)
     try:
-        parser.feed(read_bytes(path))
+        for block in blocks(path, MOST_XML_BYTES):
+            parser.feed(block)
         parser.close()
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         if isinstance(error, UserError):

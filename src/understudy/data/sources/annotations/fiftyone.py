@@ -28,7 +28,7 @@ from understudy.errors import UserError
 TOOL = "FiftyOne"
 ABOUT = About(
     "FiftyOne, classification and temporal detection",
-    "dataset.export as FiftyOneImageClassificationDataset or FiftyOneTemporalDetectionDataset",
+    "fiftyone: dataset.export, FiftyOneImageClassificationDataset or …TemporalDetectionDataset",
     "your own",
     ("labels.json", "data/"),
 )

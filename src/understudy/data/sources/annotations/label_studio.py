@@ -8,11 +8,11 @@ the whole clip, or for their region. See https://labelstud.io/guide/export and i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from understudy.data.manifest import Manifest
 from understudy.data.sources.about import About
@@ -33,7 +33,7 @@ from understudy.errors import UserError
 TOOL = "Label Studio"
 ABOUT = About(
     "Label Studio, video timelines and classification",
-    "Export of a project, as JSON or JSON-MIN",
+    "your server: Export of a project, JSON or JSON-MIN",
     "your own",
     ("project-1-at-2026-01-31.json", "the media beside it, or below --media"),
 )
@@ -79,13 +79,10 @@ class _MinRow(Part):
 
     id: int | str
     annotator: int | str | dict[str, Any] | None = None
-    model_config = ConfigDict(extra="allow")
 
 
 _OF_MIN = {"annotation_id", "created_at", "updated_at", "lead_time", "agreement"}
 _ROWS = TypeAdapter(list[dict[str, Any]])
-_TASKS = TypeAdapter(list[_Task])
-_MIN_ROWS = TypeAdapter(list[_MinRow])
 
 
 class _Said(NamedTuple):
@@ -158,13 +155,14 @@ def read(
 
 
 def _tasks(file: Path, left_out: Counter[str]) -> list[_Labelled]:
-    content = read_bytes(file)
-    rows = checked(file, content, _ROWS, TOOL)
+    rows = checked(file, read_bytes(file), _ROWS, TOOL)
     if not any("data" in row or "annotations" in row for row in rows):
-        return _of_min(file, checked(file, content, _MIN_ROWS, TOOL), left_out)
+        return _of_min(file, rows, left_out)
     tasks = []
-    for number, task in enumerate(checked(file, content, _TASKS, TOOL)):
-        where, answers = f"task {task.id}", []
+    for number, row in _freed(rows):
+        with faults_of(file, TOOL, str(number)):
+            task = _Task.model_validate(row)
+        answers = []
         for one in task.annotations:
             if one.was_cancelled or one.skipped:
                 left_out["annotations were cancelled, and were left out"] += 1
@@ -175,11 +173,23 @@ def _tasks(file: Path, left_out: Counter[str]) -> list[_Labelled]:
                     found = _said(result.value, left_out)
                 said[result.from_name] = said.get(result.from_name, frozenset()) | found
             answers.append(_Answer(_names(one.completed_by), one.ground_truth, said))
-        tasks.append(_Labelled(where, task.data, answers))
+        tasks.append(_Labelled(f"task {task.id}", _texts(task.data), answers))
     return tasks
 
 
-def _of_min(file: Path, rows: list[_MinRow], left_out: Counter[str]) -> list[_Labelled]:
+def _freed(rows: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows with their numbers; what was read of a large export need not stay."""
+    for number in range(len(rows)):
+        row, rows[number] = rows[number], {}
+        yield number, row
+
+
+def _texts(data: dict[str, Any]) -> dict[str, Any]:
+    """What of a task's data may name media, or a rate."""
+    return {key: value for key, value in data.items() if isinstance(value, str | int | float)}
+
+
+def _of_min(file: Path, rows: list[dict[str, Any]], left_out: Counter[str]) -> list[_Labelled]:
     """Rows of JSON-MIN, those of one task together.
 
     A text that names no media may be a choice or have come with the task: it is a choice where
@@ -187,22 +197,25 @@ def _of_min(file: Path, rows: list[_MinRow], left_out: Counter[str]) -> list[_La
     """
     tasks: dict[int | str, _Labelled] = {}
     texts: list[tuple[_Answer, dict[str, frozenset[_Said]]]] = []
-    for number, row in enumerate(rows):
+    for number, content in _freed(rows):
+        with faults_of(file, TOOL, str(number)):
+            row = _MinRow.model_validate(content)
         where = f"task {row.id}"
-        data: dict[str, Any] = {}
         said: dict[str, frozenset[_Said]] = {}
         text: dict[str, frozenset[_Said]] = {}
-        for key, value in (row.model_extra or {}).items():
+        for key, value in content.items():
             parts = value if isinstance(value, list) else [value]
+            if key in _OF_MIN:
+                continue
             if parts and all(isinstance(one, dict) for one in parts):
                 with faults_of(file, TOOL, f"{number}.{key}"):
                     said[key] = frozenset().union(*(_said(one, left_out) for one in parts))
-            elif isinstance(value, str) and not (key in _OF_MIN or is_media(value)):
+            elif isinstance(value, str) and not is_media(value):
                 text[key] = frozenset([_Said((value,))])
-            data[key] = value
         answer = _Answer(_names(row.annotator), False, said)
         texts.append((answer, text))
-        tasks.setdefault(row.id, _Labelled(where, data, [])).answers.append(answer)
+        task = tasks.setdefault(row.id, _Labelled(where, _texts(content), []))
+        task.answers.append(answer)
     if not any(some for answer, _ in texts for some in answer.said.values()):
         for answer, text in texts:
             answer.said.update(text)

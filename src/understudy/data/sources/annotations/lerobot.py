@@ -35,8 +35,8 @@ from understudy.errors import UserError
 TOOL = "LeRobot"
 ABOUT = About(
     "LeRobot, episodes by their task",
-    "a data set of the hub, as `hf download` writes it",
-    "of the data set",
+    "the hub of Hugging Face: hf download",
+    "the data set's own",
     ("meta/info.json", "meta/episodes.jsonl or meta/episodes/*/*.parquet", "videos/"),
 )
 

@@ -22,8 +22,7 @@ class MediaFolder:
     """All media below a folder, by name.
 
     also: other names under which a file may lie. whole: a reference is a path below this folder or
-    one in it, and all of it must be there. frames: pictures are frames, so folders of them count,
-    and no picture does.
+    one in it, and all of it must be there. frames: folders of pictures are media, and nothing else.
     """
 
     def __init__(
@@ -42,9 +41,9 @@ class MediaFolder:
         self._by_stem: dict[str, list[str]] = {}
         for place, names in _walk(self.folder):
             media = [place / name for name in names if is_media(place / name)]
-            pictures = [one for one in media if one.suffix.lower() in PICTURE_SUFFIXES]
-            if frames and pictures and place != self.folder:
-                media = [place, *(one for one in media if one not in set(pictures))]
+            if frames:
+                pictures = any(one.suffix.lower() in PICTURE_SUFFIXES for one in media)
+                media = [place] if pictures and place != self.folder else []
             for one in media:
                 path = one.relative_to(self.folder).as_posix()
                 self._by_name.setdefault(_plain(one.name), []).append(path)

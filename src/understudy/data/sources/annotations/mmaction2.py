@@ -24,7 +24,7 @@ from understudy.errors import UserError
 
 ABOUT = About(
     "MMAction2, lists of videos or frame folders",
-    "tools/data/build_file_list.py of MMAction2",
+    "MMAction2: tools/data/build_file_list.py",
     "your own",
     (
         "*_train_list_videos.txt, *_val_list_videos.txt or one such file: path label",

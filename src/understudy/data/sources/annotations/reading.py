@@ -12,8 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from understudy.data.media import kind_of
 from understudy.errors import UserError
 
-MOST_BYTES = 128_000_000
-"""Of one annotation file: a million segments, and memory for their objects."""
+MOST_BYTES = 32_000_000
+"""Of one annotation file: a hundred thousand segments, which take thirty times the memory."""
+MOST_XML_BYTES = 256_000_000
+"""Of one in XML, of which little is kept: CVAT writes every box of every frame."""
+_BLOCK = 2**20
 
 Content = TypeVar("Content")
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -32,7 +35,9 @@ def the_file(place: Path, suffixes: Collection[str], tool: str) -> Path:
     Raises UserError where there is none, or more than one.
     """
     try:
-        if kind_of(place) == "file":
+        if (kind := kind_of(place)) != "a folder":
+            if kind != "file":
+                raise UserError(f"{place} is {kind}, neither a file nor a folder.")
             return place
         found = sorted(
             one
@@ -50,18 +55,25 @@ def the_file(place: Path, suffixes: Collection[str], tool: str) -> Path:
     return found[0]
 
 
-def read_bytes(path: Path) -> bytes:
-    """Raises UserError for what is no file, cannot be read or is too large to be meant."""
+def blocks(path: Path, most: int = MOST_BYTES) -> Iterator[bytes]:
+    """The bytes of a file. Raises UserError for what is no file, cannot be read or is too large."""
+    size = 0
     try:
         if (kind := kind_of(path)) != "file":
             raise UserError(f"{path} is {kind}, not a file.")
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            while block := file.read(_BLOCK):
+                size += len(block)
+                if size > most:
+                    raise UserError(f"{path} has more than {most:,} bytes. Export it in parts.")
+                yield block
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-    if len(content) > MOST_BYTES:
-        raise UserError(f"{path} has more than {MOST_BYTES:,} bytes. Export it in parts.")
-    return content.removeprefix(b"\xef\xbb\xbf")
+
+
+def read_bytes(path: Path) -> bytes:
+    """All bytes but a byte order mark. Raises UserError as `blocks` does."""
+    return b"".join(blocks(path)).removeprefix(b"\xef\xbb\xbf")
 
 
 def read_text(path: Path) -> str:

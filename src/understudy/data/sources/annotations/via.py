@@ -31,7 +31,7 @@ from understudy.errors import UserError
 TOOL = "VIA"
 ABOUT = About(
     "VGG Image Annotator (VIA) 3 and 2",
-    "Save of a project, as JSON",
+    "robots.ox.ac.uk/~vgg/software/via: Save, as JSON",
     "your own",
     ("via_project.json", "the media, beside it or below --media"),
 )
