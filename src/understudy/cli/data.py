@@ -119,9 +119,6 @@ def data_from(
         float | None,
         typer.Option(help="Frames a second of frame folders, or in which was counted."),
     ] = None,
-    group_column: Annotated[
-        str | None, typer.Option(help="The column of who or what belongs together.")
-    ] = None,
     image_column: Annotated[
         str | None, typer.Option(help="The column of pictures or videos.")
     ] = None,
@@ -172,7 +169,6 @@ def data_from(
     given = {
         "annotations": annotations,
         "fps": fps,
-        "group_column": group_column,
         "image_column": image_column,
         "label_column": label_column,
         "labels": labels,

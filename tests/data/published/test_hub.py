@@ -91,13 +91,14 @@ def test_official_splits_groups_and_unused_columns(tmp_path, ask):
     splits = {"train": [f"p{n // 4}" for n in range(24)], "validation": "qq", "test": "rr"}
     for first, (name, people) in enumerate(splits.items()):
         labels = [n % 2 for n in range(len(people))]
-        more = {"person": list(people), "note": ["x"] * len(people)}
+        more = {"person": list(people), "note": ["x"] * len(people), "split": ["y"] * len(people)}
         write_table(folder / f"{name}-0.parquet", labels, ["a", "b"], first=50 * first, **more)
     options = ("--pictures", str(tmp_path / "jpg"), "--group-column", "person")
     manifest, said = ask("hub", folder, *options)
     assert manifest.clip_counts() == {"train": 24, "val": 2, "test": 2}
     assert manifest.group_counts() == {"train": 6, "val": 1, "test": 1}
-    assert "train: nothing is read from note." in said
+    assert set(manifest.extras) == {"person", "note"}
+    assert "train: nothing is read from split." in said
 
 
 def test_one_split_of_any_name_is_split_anew_and_several_are_refused(tmp_path, ask):

@@ -8,8 +8,8 @@ there is counted: of most published sets a part has vanished.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +34,8 @@ class Clip:
     """What annotations say of a clip.
 
     places: the first that is there is taken. group: empty where nobody knows more than its file.
-    fps: frames a second of its frame folder, which says nothing about time itself.
+    fps: frames a second of its frame folder, which says nothing about time itself. further: columns
+    of it that are kept as they are.
     """
 
     places: tuple[Place, ...]
@@ -42,6 +43,7 @@ class Clip:
     split: str = ""
     group: str = ""
     fps: float = FOLDER_FPS
+    further: Mapping[str, str] = field(default_factory=dict)
 
 
 def gather(
