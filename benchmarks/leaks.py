@@ -33,7 +33,7 @@ from dated import dated_path, write_rows
 from understudy.data.check.copies import looks_of
 from understudy.data.check.near import WHOLE, WINDOW, Pair, near_pairs
 from understudy.data.check.scan import files_of, scan
-from understudy.data.decode import every_frame
+from understudy.data.decode import every_frame, probe
 from understudy.data.manifest import Manifest
 from understudy.data.sources import from_folder, read_manifest
 from understudy.data.stage import film_stage
@@ -263,19 +263,19 @@ def copied(path: Path, folder: Path, change: str) -> Path | None:
     if is_picture:
         frames[0].save(partial, quality=40)
     else:
-        _encode(partial, frames)
+        _encode(partial, frames, Fraction(probe(path).fps).limit_denominator(1001))
     partial.rename(out)
     return out
 
 
-def _encode(path: Path, frames: list[Image.Image]) -> None:
+def _encode(path: Path, frames: list[Image.Image], fps: Fraction) -> None:
     with av.open(str(path), "w") as container:
-        stream = cast(VideoStream, container.add_stream("libx264", rate=25))
+        stream = cast(VideoStream, container.add_stream("libx264", rate=fps))
         stream.width, stream.height = (side // 2 * 2 for side in frames[0].size)
-        stream.pix_fmt, stream.options = "yuv420p", {"crf": "34"}
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": "30"}
         for number, one in enumerate(frames):
             frame = av.VideoFrame.from_image(one.crop((0, 0, stream.width, stream.height)))
-            frame.pts, frame.time_base = number, Fraction(1, 25)
+            frame.pts, frame.time_base = number, 1 / fps
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 

@@ -66,7 +66,7 @@ def write_data(run: Run, classes: tuple[str, ...], **facts: Any) -> None:
 
 def tell_several(table: Path) -> Path:
     """Beside a table of one label a clip, one in which every other clip is also "odd"."""
-    head, *lines = table.read_text(encoding="utf-8").split()
+    head, *lines = table.read_text(encoding="utf-8").splitlines()
     rows = [line.split(",", 2) for line in lines]
     several = [
         f"{path},{label}{'|odd' * (number % 2)},{rest}"
@@ -91,6 +91,7 @@ def own_clips(run: Run, table: Path | None = None) -> Manifest:
     run.write_manifest(manifest)
     counted = {
         "fingerprint": manifest.fingerprint(),
+        "clips": manifest.clip_counts(),
         "counts": manifest.counts(),
         "groups": manifest.group_counts(),
     }

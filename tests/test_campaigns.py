@@ -88,7 +88,8 @@ assert fine.changes and (here / "out.csv").exists()
 def broken(*given):
     1 / 0
 sources.write_manifest = broken
-assert of_call(run(words, here)) == ("crashed", "ZeroDivisionError in cli/data.py data_csv")
+assert of_call(run([*words, "--overwrite"], here)) == (
+    "crashed", "ZeroDivisionError in cli/data.py data_csv")
 left = sorted(file.name for file in here.iterdir())
 assert left == ["clips.csv", "out.csv"], left
 """

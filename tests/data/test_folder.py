@@ -48,8 +48,9 @@ def test_videos_pictures_and_frame_folders(tree):
 
 def test_what_is_not_taken_is_listed(tree):
     root = tree("README", "jump/a.mp4", "jump/notes.txt", "sit/b.mp4", "sit/._b.mp4", "stand/x.doc")
-    ignored = set(from_folder(root).ignored)
-    assert ignored == {"README", "jump/notes.txt", "sit/._b.mp4", "stand/x.doc", "stand"}
+    manifest = from_folder(root)
+    assert set(manifest.ignored) == {"README", "jump/notes.txt", "sit/._b.mp4", "stand/x.doc"}
+    assert manifest.notes == ("1 folders hold no media and are no classes: stand/",)
 
 
 def test_a_tree_that_is_split_already(tree):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -11,12 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from understudy.data.sources import read_manifest
 from understudy.data.stage import ACTIONS, MIRRORED_PAIRS, film_stage
 from understudy.data.stage.actions import draw_style, perform
 from understudy.data.stage.film import (
     Take,
+    add_second,
     cast,
     film,
+    film_take,
     generator,
     photograph,
     plan,
@@ -172,6 +176,39 @@ def test_refuses_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         film_stage(tmp_path / "out", clips=50)
+
+
+def test_two_actions_are_one_clip_with_both_labels(tmp_path: Path, monkeypatch) -> None:
+    takes = add_second(plan(100, seed=0), 0, 0.4)
+    both = [take for take in takes if take.second is not None]
+    assert len(both) == 40
+    assert all(take.second != take.action for take in both)
+    assert {split for take in both for split in [take.split]} == {"train", "val", "test"}
+    assert [replace(take, second=None) for take in takes] == plan(100, seed=0)
+    assert add_second(takes, 0, 0) == takes
+
+    take = both[0]
+    alone, then = replace(take, second=None), film_take(take, cast(0, take.actor), 0, 32)
+    first = film_take(alone, cast(0, take.actor), 0, 32)
+    assert len(then) > len(first)
+    assert all(np.array_equal(a, b) for a, b in zip(first, then, strict=False))
+    assert not np.array_equal(first[-1], then[len(first)]), "another action follows"
+    assert then[-1].shape == first[-1].shape
+
+    monkeypatch.setattr("understudy.data.stage.film.plan", lambda clips, seed: plan(clips, 0)[:5])
+    out = film_stage(tmp_path / "stage", clips=50, size=32, two_actions=0.4)
+    rows = read_table(out / "manifest.csv")
+    labels = [row["label"].split("|") for row in rows]
+    assert sorted(map(len, labels)) == [1, 1, 1, 2, 2]
+    for row, label in zip(rows, labels, strict=True):
+        assert label == sorted(label)
+        frames = decode(out / row["path"])
+        assert len(frames) == round(float(row["seconds"]) * float(row["fps"]))
+    assert read_manifest(out / "manifest.csv").is_multi_label
+    stills = read_table(out / "pictures.csv")
+    assert all(still["label"] in label for still, label in zip(stills, labels, strict=True))
+    with pytest.raises(UserError, match="give a share, 0 to 1"):
+        film_stage(tmp_path / "other", clips=50, size=32, two_actions=1.5)
 
 
 def test_progress_is_told(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -18,6 +18,9 @@ from understudy.cli.say import prepare_streams, print_, quoted, say
 from understudy.cli.shipping import shipping_app
 from understudy.cli.using import using_app
 from understudy.errors import UNWRITABLE, UserError
+
+if TYPE_CHECKING:
+    from understudy.recipe import Recipe
 
 
 class Verbs(TyperGroup):
@@ -130,6 +133,7 @@ def train(
                         "A new run takes them from: --set data.manifest=PATH")  # fmt: skip
     from understudy.recipe import load_recipe
     from understudy.run import open_run
+    from understudy.run.folds import fold_path, holds_folds
     from understudy.teach.progress import default_reporter
     from understudy.teach.qat import qat_recipe
     from understudy.teach.train import resume as resume_run
@@ -137,6 +141,12 @@ def train(
 
     place = resume
     try:
+        if resume is not None and holds_folds(resume):
+            if data is not None:
+                raise UserError(f"{resume} holds folds; --data goes with one of them: "
+                                f"--resume {quoted(fold_path(resume, 1))}")  # fmt: skip
+            _train_folds(None, resume)
+            return
         if resume is not None:
             run = resume_run(resume, data=data, reporter=default_reporter())
         else:
@@ -147,9 +157,14 @@ def train(
                 checked = load_recipe(recipe, set_ or [])
             # Beside the run that it goes on from, where the teacher's cache lies too.
             place = out or (qat.resolve().parent if qat else Path("runs")) / checked.name
+            if qat is None and checked.data.folds is not None:
+                if checked.data.fold is None:
+                    _train_folds(checked, place)
+                    return
+                place = out or fold_path(place, checked.data.fold)
             run = train_run(checked, place, reporter=default_reporter())
     except KeyboardInterrupt:
-        if place is None or not (place / "recipe.yaml").exists():
+        if place is None or not ((place / "recipe.yaml").exists() or holds_folds(place)):
             say("\nStopped before the first epoch was finished; nothing is kept.")
         else:
             say(f"\nStopped. Go on with: understudy train --resume {quoted(place)}")
@@ -159,6 +174,24 @@ def train(
         say(f"{len(skipped)} clips could not be read; they are listed in {run.path}/data.json.")
     if int(os.environ.get("RANK", "0")) == 0:  # of several processes one speaks
         print_(str(run.path), f"Next: understudy evaluate {quoted(run.path)}")
+
+
+def _train_folds(recipe: Recipe | None, place: Path) -> None:
+    """Train all folds of a recipe, or go on with them, and judge them by all clips together."""
+    from understudy.judge.folds import evaluate_folds
+    from understudy.judge.show import metric_lines
+    from understudy.perform.loading import find_device
+    from understudy.progress import Heartbeat
+    from understudy.teach.folds import resume_folds, train_folds
+    from understudy.teach.progress import default_reporter
+
+    told: dict[str, Any] = {"reporter": default_reporter, "tell": say}
+    folds = resume_folds(place, **told) if recipe is None else train_folds(recipe, place, **told)
+    with Heartbeat(say, "evaluating") as beat:
+        device = find_device(folds.recipe.train.device)
+        found = evaluate_folds(folds, device=device, track=beat.track)
+    print_(str(folds.path), *metric_lines(found.metrics))
+    print_(f"Next: understudy report {quoted(folds.path)}")
 
 
 def use_own_cores() -> None:

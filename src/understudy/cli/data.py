@@ -4,46 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from understudy.cli.checking import data_check
+from understudy.cli.data_options import (
+    LARGE,
+    Background,
+    GroupBy,
+    GroupColumn,
+    GroupLevel,
+    Neighbours,
+    Overwrite,
+    SharedGroups,
+    check_out,
+    describe_manifest,
+)
 from understudy.cli.say import print_, say
+from understudy.cli.sources import data_from, data_sources
 from understudy.errors import UserError
 
 data_app = typer.Typer(help="Make and check manifests: tables of clips.", no_args_is_help=True)
-
-LARGE = 100_000
-"""Rows from which a table takes so long that what is done with it is said meanwhile."""
-
-SharedGroups = Annotated[
-    bool, typer.Option("--allow-shared-groups", help="Accept groups that stand in two splits.")
-]
-GroupColumn = Annotated[
-    str | None, typer.Option(metavar="NAME", help="A column that says who is who: its group.")
-]
-GroupLevel = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="The folder of the path that is the group: 1 the first below the root or the table's "
-        "folder, -1 the one that holds the clip.",
-    ),
-]
-GroupBy = Annotated[
-    str | None,
-    typer.Option(metavar="PATTERN", help="A regular expression; its first bracket is the group."),
-]
-Neighbours = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="Group files by blocks of this many neighbouring numbers."),
-]
-
-Background = Annotated[
-    bool, typer.Option("--background", help="Add rows of class background between segments.")
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there.")]
 
 
 @data_app.command("folder")
@@ -63,7 +45,7 @@ def data_folder(
     from understudy.data.sources import write_manifest
     from understudy.data.sources.folder import from_folder
 
-    _check_out(out, folder, overwrite)
+    check_out(out, folder, overwrite)
     grouping = Grouping(group_column, group_level, group_by, neighbours)
     manifest = grouping(from_folder(folder))
     progress = say if len(manifest) >= LARGE else None
@@ -93,7 +75,7 @@ def data_csv(
     from understudy.data.grouping import Grouping
     from understudy.data.sources import read_manifest, write_manifest
 
-    _check_out(out, table, overwrite)
+    check_out(out, table, overwrite)
     manifest = read_manifest(
         table,
         seed=seed,
@@ -102,98 +84,6 @@ def data_csv(
         columns=_columns(column or []),
         grouping=Grouping(group_column, group_level, group_by, neighbours),
         progress=_progress(table),
-    )
-    write_manifest(manifest, out)
-    describe_manifest(manifest, out)
-
-
-@data_app.command("from")
-def data_from(
-    source: Annotated[str, typer.Argument(help="One of: understudy data sources.")],
-    place: Annotated[Path, typer.Argument(help="Its folder or file, as downloaded or exported.")],
-    out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
-    annotations: Annotated[
-        str | None, typer.Option(help="Which annotations, where a data set has several.")
-    ] = None,
-    fps: Annotated[
-        float | None,
-        typer.Option(help="Frames a second of frame folders, or in which was counted."),
-    ] = None,
-    image_column: Annotated[
-        str | None, typer.Option(help="The column of pictures or videos.")
-    ] = None,
-    label_column: Annotated[str | None, typer.Option(help="The column of labels.")] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="What of it is learned: verb, noun or action.")
-    ] = None,
-    limit_classes: Annotated[
-        int | None, typer.Option(help="The first so many classes, in the data set's own order.")
-    ] = None,
-    mapping: Annotated[
-        Path | None, typer.Option(help="A CSV of label and class: what to learn, and its name.")
-    ] = None,
-    media: Annotated[
-        Path | None, typer.Option(help="Folder of the media, if not beside the annotations.")
-    ] = None,
-    pictures: Annotated[
-        Path | None, typer.Option(help="Folder to write pictures to that lie inside of tables.")
-    ] = None,
-    rows: Annotated[str | None, typer.Option(help="What a clip is: segments or videos.")] = None,
-    split_number: Annotated[
-        int | None, typer.Option(help="Which of several official splits.")
-    ] = None,
-    splits: Annotated[
-        str | None, typer.Option(help="official, or groups: whole groups are dealt out anew.")
-    ] = None,
-    annotator: Annotated[str | None, typer.Option(help="Whose annotations are taken.")] = None,
-    field: Annotated[str | None, typer.Option(help="Which of several kinds of labels.")] = None,
-    label_map: Annotated[
-        Path | None, typer.Option(help="A text of class names, one a line, from number 0.")
-    ] = None,
-    camera: Annotated[str | None, typer.Option(help="Which of several media of one item.")] = None,
-    group_column: GroupColumn = None,
-    group_level: GroupLevel = None,
-    group_by: GroupBy = None,
-    neighbours: Neighbours = None,
-    seed: Annotated[int, typer.Option(help="Seed of the split, where there is none.")] = 0,
-    allow_shared_groups: SharedGroups = False,
-    background: Background = False,
-    overwrite: Overwrite = False,
-) -> None:
-    """A manifest from a published data set, or from the export of an annotation tool."""
-    from understudy.data.grouping import Grouping
-    from understudy.data.manifest import complete_splits
-    from understudy.data.sources import write_manifest
-    from understudy.data.sources.known import read_source
-
-    given = {
-        "annotations": annotations,
-        "fps": fps,
-        "image_column": image_column,
-        "label_column": label_column,
-        "labels": labels,
-        "limit_classes": limit_classes,
-        "mapping": mapping,
-        "media": media,
-        "pictures": pictures,
-        "rows": rows,
-        "split_number": split_number,
-        "splits": splits,
-        "annotator": annotator,
-        "field": field,
-        "camera": camera,
-        "label_map": label_map,
-    }
-    _check_out(out, place, overwrite)
-    grouping = Grouping(group_column, group_level, group_by, neighbours)
-    manifest = grouping(read_source(source, place, given))
-    if background:
-        from understudy.data.background import with_background
-
-        manifest = with_background(manifest)
-    progress = say if len(manifest) >= LARGE else None
-    manifest = complete_splits(
-        manifest, allow_shared_groups=allow_shared_groups, seed=seed, progress=progress
     )
     write_manifest(manifest, out)
     describe_manifest(manifest, out)
@@ -236,22 +126,6 @@ def data_folds(
         print_(f"  fold {number}: {'; '.join(told)}")
     for note in dealt.notes:
         print_(f"  {note}")
-
-
-@data_app.command("sources")
-def data_sources() -> None:
-    """What `understudy data from` reads: where it comes from, its licence, what lies on disk."""
-    from understudy.data.sources.known import MODULES, about, options_of
-
-    for name in sorted(MODULES):
-        told = about(name)
-        print_(f"{name}: {told.title}")
-        print_(f"  from {told.place}; licence: {told.licence}")
-        for line in told.layout:
-            print_(f"  {line}")
-        if options_of(name):
-            options = ", ".join(f"--{one.replace('_', '-')}" for one in options_of(name))
-            print_(f"  options: {options}")
 
 
 @data_app.command("pack")
@@ -297,6 +171,8 @@ def data_pack(
         print_(f"  and {len(made.faults) - 20} more: {out / 'failures.json'}")
 
 
+data_app.command("from")(data_from)
+data_app.command("sources")(data_sources)
 data_app.command("check")(data_check)
 
 
@@ -306,23 +182,17 @@ def data_stage(
     clips: Annotated[int, typer.Option(help="Number of clips.")] = 400,
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
     size: Annotated[int, typer.Option(help="Pixels of the shorter side.")] = 96,
+    two_actions: Annotated[
+        float,
+        typer.Option(help="Share of the clips that show two actions, one after the other."),
+    ] = 0.0,
 ) -> None:
     """Film procedural actors: the embedded data set, made on this machine."""
     from understudy.data.sources import read_manifest
     from understudy.data.stage import film_stage
 
-    film_stage(out, clips=clips, seed=seed, size=size)
+    film_stage(out, clips=clips, seed=seed, size=size, two_actions=two_actions)
     describe_manifest(read_manifest(out / "manifest.csv"), out / "manifest.csv")
-
-
-def _check_out(out: Path, source: Path, overwrite: bool) -> None:
-    """Refuse to write over what is read, and over any other table unasked. Raises UserError."""
-    from understudy.errors import UserError
-
-    if out.exists() and source.exists() and out.samefile(source):
-        raise UserError(f"{out} is what is read. Give the manifest another name.")
-    if not overwrite and out.is_file():
-        raise UserError(f"{out} is there already. Give another name, or --overwrite to replace it.")
 
 
 def _columns(given: list[str]) -> dict[str, str]:
@@ -344,24 +214,3 @@ def _progress(table: Path) -> Callable[[str], None] | None:
     from understudy.data.sources.table import about_rows
 
     return say if about_rows(table) >= LARGE else None
-
-
-def describe_manifest(manifest: Any, out: Path | None) -> None:
-    if out is not None:
-        print_(str(out))
-    print_(f"{len(manifest)} clips, {len(manifest.classes)} classes")
-    clips_of, groups_of = manifest.clip_counts(), manifest.group_counts()
-    for split, counts in manifest.counts().items():
-        few, many = min(counts.values()), max(counts.values())
-        spread = f"{few} a class" if few == many else f"{few} to {many} a class"
-        print_(f"  {split:<6}{clips_of[split]:>6} clips ({spread}), {groups_of[split]} groups")
-        absent = [label for label, number in counts.items() if not number]
-        if absent:
-            named = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" * (len(absent) > 10))
-            print_(f"        {split} has no clip of: {named}")
-    for note in manifest.notes:
-        print_(f"  {note}")
-    if manifest.ignored:
-        first = manifest.ignored[0]
-        print_(f"  {len(manifest.ignored)} files are no media and were left out, e.g. "
-               f"{first if first.isprintable() else ascii(first)}")  # fmt: skip

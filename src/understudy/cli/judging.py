@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from understudy.cli.options import Checkpoint, Device, Json, SourceArgument, Threads
 from understudy.cli.say import print_, print_json, say, say_unfinished
+from understudy.errors import UserError
 from understudy.progress import Heartbeat
+
+if TYPE_CHECKING:
+    from understudy.judge.compare import Comparison
 
 judging_app = typer.Typer()
 
@@ -34,12 +38,20 @@ def evaluate(
     """Measure a run or an artifact on clips it has not learned from, with intervals."""
     from understudy.judge.evaluate import evaluate as evaluate_source
     from understudy.judge.show import metric_lines
-    from understudy.perform.loading import device_for, open_place
+    from understudy.perform.loading import device_for, find_device, open_place
+    from understudy.run.folds import holds_folds, open_folds
 
     with Heartbeat(say, "reading") as beat:
-        opened = open_place(source)
-        say_unfinished(opened)
-        found = evaluate_source(opened, manifest=data, split=split, checkpoint=checkpoint,
+        if holds_folds(source):
+            from understudy.judge.folds import evaluate_folds
+
+            _refuse_for_folds(data, split)
+            found = evaluate_folds(open_folds(source), checkpoint=checkpoint, threads=threads,
+                                   device=find_device(device), track=beat.track)  # fmt: skip
+        else:
+            opened = open_place(source)
+            say_unfinished(opened)
+            found = evaluate_source(opened, manifest=data, split=split, checkpoint=checkpoint,
                                 device=device_for(opened, device), threads=threads,
                                 track=beat.track)  # fmt: skip
     if as_json:
@@ -65,10 +77,20 @@ def compare(
     Either is evaluated first, unless that was done before.
     """
     from understudy.judge.compare import compare_sources
-    from understudy.perform.loading import device_for, open_place
+    from understudy.perform.loading import device_for, find_device, open_place
     from understudy.run import Run
-    from understudy.study.versus import versus_content, versus_lines
+    from understudy.run.folds import holds_folds, open_folds
 
+    if holds_folds(a) and holds_folds(b):
+        from understudy.judge.folds import compare_folds
+
+        _refuse_for_folds(data, split)
+        with Heartbeat(say, "comparing") as beat:
+            found = compare_folds(open_folds(a), open_folds(b), checkpoint=checkpoint,
+                                  device=find_device(device), threads=threads,
+                                  track=beat.track)  # fmt: skip
+        _print_versus(found, a, b, as_json)
+        return
     first, second = open_place(a), open_place(b)
     for opened in (first, second):
         say_unfinished(opened)
@@ -78,11 +100,24 @@ def compare(
                                 device=device_for(second if isinstance(first, Run) else first,
                                                   device),
                                 threads=threads, track=beat.track)  # fmt: skip
+    _print_versus(found, a, b, as_json)
+
+
+def _print_versus(found: Comparison, a: str, b: str, as_json: bool) -> None:
+    from understudy.study.versus import versus_content, versus_lines
+
     if as_json:
         print_json(versus_content(found, a, b))
-        return
-    for line in versus_lines(found, a, b):
-        print_(line)
+    else:
+        print_(*versus_lines(found, a, b))
+
+
+def _refuse_for_folds(data: str | None, split: str | None) -> None:
+    if data is not None or split not in (None, "test"):
+        raise UserError(
+            "All folds together are judged by the clips that each of them tests. --data and "
+            "--split go with one of them, as fold-1."
+        )
 
 
 @judging_app.command()
@@ -103,10 +138,15 @@ def report(
 ) -> None:
     """Write one self-contained page about a run or an artifact."""
     from understudy.perform.loading import find_device, open_place
+    from understudy.run.folds import holds_folds, open_folds
     from understudy.study.artifact_report import write_report_of
+    from understudy.study.folds_report import write_report_of_folds
 
     with Heartbeat(say, "writing the page"):
-        opened = open_place(source)
-        say_unfinished(opened)
-        page = write_report_of(opened, out, device=find_device(device), pictures=pictures)
+        if holds_folds(source):
+            page = write_report_of_folds(open_folds(source), out)
+        else:
+            opened = open_place(source)
+            say_unfinished(opened)
+            page = write_report_of(opened, out, device=find_device(device), pictures=pictures)
     print_(str(page))

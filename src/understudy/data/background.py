@@ -17,9 +17,7 @@ from understudy.data.columns import Text
 from understudy.data.manifest import Manifest
 from understudy.data.media import DecodeError
 from understudy.errors import UserError
-from understudy.record import Record
-
-BACKGROUND = "background"
+from understudy.record import BACKGROUND, Record
 
 
 def with_background(manifest: Manifest) -> Manifest:

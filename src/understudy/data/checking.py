@@ -5,6 +5,7 @@ Every check is a question to whole columns; names are read only of the rows that
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ def check_rows(manifest: Manifest) -> None:
         raise UserError("The manifest has no rows.")
     _check_each(manifest)
     _check_reserved(manifest)
+    _check_alike(manifest.classes)
     _check_twice(manifest)
     if not manifest.classes:
         raise UserError(
@@ -129,6 +131,19 @@ def _check_reserved(manifest: Manifest) -> None:
             f"class is likely enough, and {WARMING_UP!r} before they have seen enough. Rename the "
             "label, for a folder of classes its sub-folder: to none_of_these, for example."
         )
+
+
+def _check_alike(classes: Sequence[str]) -> None:
+    """Refuse two spellings of one class. Single letters, which may be meant, are let be."""
+    known: dict[str, str] = {}
+    for name in classes:
+        plain = re.sub(r"[\s_-]+", " ", name.casefold()).strip()
+        other = known.setdefault(plain, name)
+        if other != name and len(plain) > 1:
+            raise UserError(
+                f"The classes {_cut(other)} and {_cut(name)} differ in nothing but case, blanks or "
+                "hyphens, and would be learned as two. Give them one spelling, or tell them apart."
+            )
 
 
 def _codes(names: pa.Array, wanted: Sequence[str]) -> list[int]:

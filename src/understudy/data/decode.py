@@ -9,7 +9,6 @@ What a file is, its content decides and not its suffix.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import center_crop
 
+from understudy.data.frame_folder import frames_of, natural_key
 from understudy.data.media import (
     FOLDER_FPS,
     MEDIA_SUFFIXES,
@@ -206,12 +206,6 @@ def every_frame(path: str | Path) -> Iterator[tuple[float, Tensor]]:
         yield from stream_video(path, None)
 
 
-def natural_key(path: Path) -> tuple[list[tuple[int, str]], str]:
-    """Sorts frame_2 before frame_10."""
-    parts = re.split(r"(\d+)", path.name.lower())
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts], path.name
-
-
 def _is_picture(path: Path) -> bool:
     with open_file(path) as file, faults_of(path, "it cannot be opened"):
         head = file.read(32)
@@ -222,13 +216,12 @@ def _is_picture(path: Path) -> bool:
 
 def _frame_files(folder: Path) -> list[Path]:
     with faults_of(folder, "it cannot be opened"):
-        files = sorted(
-            (file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES),
-            key=natural_key,
-        )
-    if not files:
+        frames = frames_of(folder)
+    if frames.several:
+        raise DecodeError(folder, frames.several)
+    if not frames.pictures:
         raise DecodeError(folder, "the folder holds no pictures")
-    return files
+    return [folder / name for name in frames.pictures]
 
 
 def _read_folder(folder: Path, times_s: Sequence[float]) -> Iterator[Tensor]:

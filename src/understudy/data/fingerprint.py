@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from understudy.data.hidden import is_hidden
 from understudy.data.media import kind_of
 
 PART_BYTES = 16_384
@@ -77,9 +78,12 @@ def _read_all(descriptor: int, length: int) -> bytes:
 
 
 def _of_folder(path: Path) -> str:
-    """Every name and size counts, and the bytes of the first, middle and last file."""
+    """Every name and size counts, and the bytes of the first, middle and last file. What is hidden
+    does not: a file manager that was opened on a folder has not changed it."""
     entries = sorted(
-        (entry.name, entry.stat().st_size) for entry in os.scandir(path) if entry.is_file()
+        (entry.name, entry.stat().st_size)
+        for entry in os.scandir(path)
+        if entry.is_file() and not is_hidden(entry.name)
     )
     digest = hashlib.blake2b(repr(entries).encode(), digest_size=16)
     for place in sorted({0, len(entries) // 2, len(entries) - 1} if entries else ()):

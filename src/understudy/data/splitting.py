@@ -94,12 +94,11 @@ def deal_rows(
     bare = rows[columns.label.numbers[rows] == 0]
     rows = rows[columns.label.numbers[rows] > 0]
     cells, group = cells_of(manifest, rows)
-    dealt = deal_groups(cells, shares, seed)
+    dealt = deal_groups(cells, shares, seed)[group]
     split = np.full(len(manifest), -1, np.int64)
-    split[rows] = dealt[group]
+    split[rows] = dealt
     split[bare] = 0
-    codes = columns.group.codes
-    held_out = np.isin(codes[bare], codes[rows][dealt[group] > 0])
+    held_out = np.isin(columns.group.codes[bare], columns.group.codes[rows[dealt > 0]])
     chosen = split >= 0
     names = pa.array(list(shares), TEXT).take(pa.array(split[chosen]))
     text = pc.replace_with_mask(columns.split.text(), pa.array(chosen), names)

@@ -20,6 +20,10 @@ TITLES = {
 """What the figures of metrics.json are called, in the order in which they are shown."""
 
 
+_SHOWN = 30
+"""Groups that are listed, the weakest first."""
+
+
 def metric_lines(metrics: dict[str, Any]) -> list[str]:
     """What `evaluate` prints: figures, each class, what is confused most, and warnings."""
     groups = f" of {counted(metrics['groups'], 'group')}" if metrics.get("groups") else ""
@@ -50,8 +54,43 @@ def metric_lines(metrics: dict[str, Any]) -> list[str]:
         confusions = _most_confused(metrics["confusion"], metrics["classes"])
         if confusions:
             lines += ["", "most confused: " + "; ".join(confusions)]
+    lines += _fold_lines(metrics)
     for warning in metrics["warnings"]:
         lines += ["", *f"! {warning}".split("\n")]
+    return lines
+
+
+def _fold_lines(metrics: dict[str, Any]) -> list[str]:
+    """Of an evaluation of all folds: the same figure by fold, and by group."""
+    if "folds" not in metrics:
+        return []
+    spread = metrics["spread"]
+    title = TITLES[spread["metric"]]
+    lines = [
+        "",
+        f"Each clip was recognised by one of {len(metrics['folds'])} students, that which had not "
+        "met its group. Intervals are",
+        "over groups. What differs between folds is who is in them: they are no seeds.",
+        "",
+        f"fold  {title}",
+    ]
+    lines += [
+        f"{one['fold']:>4}  {figure(one['figure'])} of {counted(one['groups'], 'group')}"
+        for one in metrics["folds"]
+    ]
+    lines.append(
+        f"between folds: mean {spread['mean']:.3f}, standard deviation {spread['deviation']:.3f}, "
+        f"{spread['low']:.3f} to {spread['high']:.3f}"
+    )
+    if metrics["by_group"]:
+        shown = metrics["by_group"][:_SHOWN]
+        width = max(len("group"), *(len(one["group"]) for one in shown))
+        lines += ["", f"{'group':<{width}}  fold  right"]
+        lines += [
+            f"{one['group']:<{width}}  {one['fold']:>4}  {figure(one['right'])}" for one in shown
+        ]
+        more = len(metrics["by_group"]) - _SHOWN
+        lines += [f"and {more} more, in metrics.json"] if more > 0 else []
     return lines
 
 

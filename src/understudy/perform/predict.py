@@ -18,10 +18,12 @@ import torch
 from torch import Tensor
 
 from understudy.data.decode import natural_key, probe, read_frames, timeline_of
+from understudy.data.frame_folder import is_frame_folder
+from understudy.data.hidden import is_hidden
 from understudy.data.media import MEDIA_SUFFIXES, DecodeError, MediaInfo, is_folder
 from understudy.data.pseudo import held
 from understudy.data.sampling import Timeline, sample_times
-from understudy.data.sources.folder import DEEPEST, identity_of, is_frame_folder
+from understudy.data.sources.folder import DEEPEST, identity_of
 from understudy.data.transforms import prepare
 from understudy.errors import UserError
 from understudy.perform.holding import NO_LABEL, thresholds_for
@@ -137,7 +139,7 @@ def _walked(
         inner = [
             entry
             for entry in sorted(path.iterdir(), key=natural_key)
-            if not entry.name.startswith(".")
+            if not is_hidden(entry.name)
             and (is_folder(entry) or entry.suffix.lower() in MEDIA_SUFFIXES)
         ]
     except OSError as error:

@@ -241,5 +241,7 @@ def open_run(path: str | Path) -> Run:
     if not (path / "recipe.yaml").is_file():
         exported = (path / "contract.json").is_file()
         hint = " It is an export; name the run that it was made from." if exported else ""
+        if folds := sorted(path.glob("fold-*/recipe.yaml")):
+            hint = f" It holds folds; name one of them: {folds[0].parent}."
         raise UserError(f"{path} is no run directory: it holds no recipe.yaml.{hint}")
     return Run(path)

@@ -38,7 +38,7 @@ def new_run(path: Path, recipe: Recipe) -> Iterator[Run]:
     if is_held:
         with writing(path):  # told who holds it, if anybody does
             pass
-    _refuse_others(path)
+    refuse_others(path)
     try:
         with _unwritable(path):
             path.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def create_run(path: Path, recipe: Recipe) -> Run:
     Raises UserError when a run is there already, when the folder holds anything else, or when it
     cannot be written.
     """
-    _refuse_others(path)
+    refuse_others(path)
     with _unwritable(path):
         for folder in _FOLDERS:
             (path / folder).mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def _is_of_a_beginning(entry: Path) -> bool:
     return entry.name in LOCK_FILES or is_partial(entry)
 
 
-def _refuse_others(path: Path) -> None:
+def refuse_others(path: Path) -> None:
     """Raises UserError where anything is that a new run would write into, and for a name
     that cannot be written down."""
     if {unicodedata.category(letter) for letter in str(path)} & {"Cc", "Cs"}:

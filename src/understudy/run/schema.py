@@ -69,6 +69,7 @@ class DataFile(Part):
     model_options: dict[Label, Any]
     skipped: list[SkippedClip]
     fingerprint: NotRequired[Text]
+    clips: NotRequired[dict[Label, Count]]
     counts: NotRequired[dict[Label, dict[Label, Count]]]
     groups: NotRequired[dict[Label, Count]]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,7 +71,8 @@ def make_gallery(run: Run, data: dict[str, Any], *, pictures: bool = True) -> Ga
     """Choose clips and read them; no frame of any where `pictures` are not wanted.
 
     Training clips are the first of each class, in turns, with their first augmentation. Right
-    answers are the surest of each class; mistakes are the surest of all.
+    answers are the surest of each class, of several labels those of each set; mistakes are the
+    surest of all.
     """
     gallery = Gallery(pictures=data.get("clip_seconds") == 0)
     predictions = None
@@ -126,17 +128,19 @@ def _show_answers(
             "those of its own manifest."
         )
         return
-    confidence, chosen = torch.from_numpy(predictions.probabilities).max(dim=1)
+    confidence = torch.from_numpy(predictions.probabilities).max(dim=1).values
     order = torch.argsort(confidence, descending=True, stable=True).tolist()
     correct = predictions.correct
-    surest: dict[int, int] = {}
+    surest: dict[tuple[str, ...], int] = {}
     for i in order:
         if correct[i]:
-            surest.setdefault(int(predictions.target[i]), i)
+            surest.setdefault(predictions.labels_of(i), i)
+    said_of_all = predictions.said
 
     def show(into: list[Clip], i: int) -> None:
-        label = predictions.classes[int(predictions.target[i])]
-        said = predictions.classes[int(chosen[i])]
+        label = ", ".join(predictions.labels_of(i))
+        named = [predictions.classes[k] for k in np.flatnonzero(said_of_all[i])]
+        said = ", ".join(named) or "no label"
         reader.show(into, predictions.record[i], None, label, said, float(confidence[i]))
 
     for i in [i for i in order if not correct[i]][: gallery.most]:

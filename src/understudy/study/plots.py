@@ -14,6 +14,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from understudy.task import task_that_gave
+
 # Matplotlib wants real colours. Each of these stands for a variable and is swapped afterwards.
 _INK, _MUTED, _RULE, _ACCENT = "#101011", "#707071", "#d0d0d1", "#a01011"
 _VARIABLES = {_INK: "--ink", _MUTED: "--muted", _RULE: "--rule", _ACCENT: "--accent"}
@@ -26,6 +28,9 @@ _TITLES = {
 }
 
 
+_SHARES = ("Accuracy", "mAP", "All labels right")
+
+
 def curves(history: Sequence[dict[str, Any]]) -> dict[str, Markup]:
     """One small drawing per quantity over the epochs: accuracy first, then every part of the loss.
 
@@ -35,8 +40,12 @@ def curves(history: Sequence[dict[str, Any]]) -> dict[str, Markup]:
     if not history:
         return {}
     parts = list(dict.fromkeys(key for entry in history for key in entry.get("train", {})))
-    others = [part for part in parts if part not in ("top1", "loss", "task")]
-    panels = {"Accuracy": ("top1", "top1"), "Task loss": ("task", "loss")}
+    task = task_that_gave(history[-1]["val"])
+    others = [part for part in parts if part not in (task.hit_rate, "loss", "task")]
+    panels = {"mAP": ("", task.metric), "All labels right": (task.hit_rate, task.hit_rate)}
+    if not task.several:
+        panels = {"Accuracy": (task.metric, task.metric)}
+    panels["Task loss"] = ("task", "loss")
     panels |= {_title(part): (part, "") for part in others}
     if others:
         panels["Total loss"] = ("loss", "")
@@ -76,7 +85,7 @@ def _panel(title: str, lines: dict[str, list[tuple[int, float]]], best: int | No
     figure = Figure(figsize=(2.8, 1.8), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
-    is_share = title == "Accuracy"
+    is_share = title in _SHARES
     for name, points in lines.items():
         # Parts that only training has are drawn as strongly as a validation curve.
         strong = name == "validation" or len(lines) == 1

@@ -23,13 +23,26 @@ from understudy.study import devices, plots, sides
 from understudy.study.attention import make_looks
 from understudy.study.gallery import Gallery, make_gallery
 from understudy.study.limits import limits_of
+from understudy.task import SINGLE_LABEL, task_that_gave
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 _MEASURES = {
     "top1": ("Accuracy", "The class with the highest score is the right one."),
+    "top1_without_background": (
+        "Accuracy without background",
+        "The same, on the clips that show one of the other classes.",
+    ),
+    "map": (
+        "mAP",
+        "Mean over classes of the average precision: how far the clips of a class stand above the "
+        "others. It needs no threshold.",
+    ),
+    "map_without_background": ("mAP without background", "The same, over the other classes."),
+    "micro_f1": ("Micro F1", "Of all labels together, at the thresholds."),
     "top5": ("Top-5 accuracy", "The right class is among the five highest scores."),
     "macro_f1": ("Macro F1", "Mean over classes; rare ones weigh as much as frequent ones."),
+    "exact_match": ("All labels right", "Every label of a clip is said, and no other."),
     "calibration_error": ("Calibration error", "How far its confidence is from its accuracy."),
 }
 
@@ -112,7 +125,7 @@ def _content(run: Run, device: str, pictures: bool) -> dict[str, Any]:
         "recipe_text": (run.path / "recipe.yaml").read_text(encoding="utf-8").strip(),
         "written": datetime.now().astimezone(),
         "data": data,
-        "training_clips": sum(data["counts"].get("train", {}).values()) if data else 0,
+        "clips": data.get("clips") or _labels(data) if data else {},
         "history": history,
         "finished": "finished" in environment or len(history) >= recipe.train.epochs,
         "unfinished": _unfinished(run, problems),
@@ -129,6 +142,7 @@ def _content(run: Run, device: str, pictures: bool) -> dict[str, Any]:
         },
         "quantities": sides.quantities([student, *teachers]),
         **figures(metrics),
+        "trained": task_that_gave(best["val"]) if best else SINGLE_LABEL,
         "looks": make_looks(run, data, gallery, checkpoint, device=device)
         if data and pictures
         else [],
@@ -179,14 +193,24 @@ def read_evaluations(
 
 def figures(metrics: dict[str, Any] | None) -> dict[str, Any]:
     """All that a page shows of an evaluation, by the names that its templates use."""
-    matrix, classes = (metrics["confusion"], metrics["classes"]) if metrics else ([], [])
+    task = task_that_gave(metrics or {})
+    matrix = metrics.get("confusion") if metrics else None
+    classes = metrics["classes"] if metrics else []
     return {
         "metrics": metrics,
+        "task": task,
+        "main": metrics[task.metric] if metrics else None,
         "measures": _measures(metrics),
         "per_class": _per_class(metrics),
-        "confusion": plots.confusion(matrix, classes) if metrics else None,
-        "confusions": plots.confusions(matrix, classes) if metrics else [],
+        # Where several labels may hold, no class stands in the place of another.
+        "confusion": plots.confusion(matrix, classes) if matrix else None,
+        "confusions": plots.confusions(matrix, classes) if matrix else [],
     }
+
+
+def _labels(data: dict[str, Any]) -> dict[str, int]:
+    """Clips per split of a run that did not note them: as many as labels, one each."""
+    return {split: sum(counts.values()) for split, counts in data["counts"].items()}
 
 
 def _unfinished(run: Run, problems: list[str]) -> str | None:
@@ -227,7 +251,8 @@ def _per_class(metrics: dict[str, Any] | None) -> list[tuple[str, dict[str, Any]
         return []
 
     def weakest(entry: tuple[str, dict[str, Any]]) -> tuple[bool, float]:
-        return entry[1]["n"] == 0, entry[1]["accuracy"]["value"]
+        figure = entry[1].get("average_precision") or entry[1]["accuracy"]
+        return entry[1]["n"] == 0, figure["value"]
 
     return sorted(metrics["per_class"].items(), key=weakest)
 

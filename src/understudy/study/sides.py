@@ -8,6 +8,7 @@ from typing import Any
 
 from understudy.errors import UserError
 from understudy.run import Run, open_run
+from understudy.task import task_that_gave
 
 _BYTES_PER_PARAMETER = 4
 _FACTS = ("head", "model", "source", "weights_sha256")
@@ -27,7 +28,7 @@ class Side:
     file_bytes: int | None = None
     latency_ms: float | None = None
     threads: int | None = None
-    top1: dict[str, Any] | None = None
+    judged: dict[str, Any] | None = None
     split: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -63,7 +64,7 @@ def student_and_teachers(
         _parameters(run, data) if data else None,
         checkpoint.stat().st_size if checkpoint.is_file() else None,
         **_latency(bench, {run.name, "student"}),
-        top1=metrics["top1"] if metrics else None,
+        judged=metrics[task_that_gave(metrics).metric] if metrics else None,
         split=metrics["split"] if metrics else None,
     )
     try:
@@ -86,12 +87,12 @@ def _teacher(
     problems: list[str],
 ) -> Side:
     path = facts.get("run")
-    top1, split, file_bytes = facts.get("val"), "val", None
+    judged, split, file_bytes = facts.get("val"), "val", None
     if path is not None:
         try:
             shown = open_run(path)
-            if metrics and (theirs := shown.metrics) and theirs["split"] == metrics["split"]:
-                top1, split = theirs["top1"], theirs["split"]
+            if metrics and (theirs := shown.metrics) and _alike(theirs, metrics):
+                judged, split = theirs[task_that_gave(metrics).metric], theirs["split"]
             weights = shown.checkpoint_path(_checkpoint_of(run, role))
             file_bytes = weights.stat().st_size if weights.is_file() else None
         except UserError as error:
@@ -107,10 +108,15 @@ def _teacher(
         parameters,
         file_bytes,
         **_latency(bench, known),
-        top1=top1,
-        split=split if top1 else None,
+        judged=judged,
+        split=split if judged else None,
         facts=dict.fromkeys(_FACTS) | {key: facts[key] for key in _FACTS if key in facts},
     )
+
+
+def _alike(theirs: dict[str, Any], ours: dict[str, Any]) -> bool:
+    """Whether two evaluations are of one split and one task."""
+    return theirs["split"] == ours["split"] and task_that_gave(theirs) == task_that_gave(ours)
 
 
 def quantities(sides: list[Side]) -> list[Quantity]:

@@ -10,8 +10,9 @@ from understudy.judge.show import figure
 
 def versus_content(found: Comparison, a: str, b: str) -> dict[str, Any]:
     """A comparison as one object, ready for JSON. a, b: as the user named them."""
+    metric = found.a.predictions.task.metric
     sides = {
-        name: {"source": source, "top1": one.metrics["top1"], "evaluation": str(one.path)}
+        name: {"source": source, metric: one.metrics[metric], "evaluation": str(one.path)}
         for name, source, one in (("a", a, found.a), ("b", b, found.b))
     }
     return sides | {"split": found.a.metrics["split"]} | found.difference
@@ -21,11 +22,12 @@ def versus_lines(found: Comparison, a: str, b: str) -> list[str]:
     """What the verb `compare` prints. a, b: as the user named them."""
     width = max(len(a), len(b))
     split, content = found.a.metrics["split"], found.difference
+    metric = found.a.predictions.task.metric
     p = "p < 0.001" if content["p"] < 0.001 else f"p = {content['p']:.3f}"
     lines = [
-        f"top-1 accuracy on split {split}",
-        f"  {a:<{width}}  {figure(found.a.metrics['top1'])}",
-        f"  {b:<{width}}  {figure(found.b.metrics['top1'])}",
+        f"{found.a.predictions.task.metric_title} on split {split}",
+        f"  {a:<{width}}  {figure(found.a.metrics[metric])}",
+        f"  {b:<{width}}  {figure(found.b.metrics[metric])}",
         f"difference {content['difference']:+.3f} [{content['low']:+.3f}, {content['high']:+.3f}], "
         f"n = {content['n']} clips of {content['groups']} groups, {p}",
         verdict(content, a, b),
@@ -39,7 +41,7 @@ def versus_lines(found: Comparison, a: str, b: str) -> list[str]:
 def verdict(content: dict[str, Any], a: str, b: str) -> str:
     """What a paired difference shows, in a sentence; no more than its interval allows.
 
-    content: difference (accuracy of a minus that of b), low and high.
+    content: difference (the metric of a minus that of b), low and high.
     """
     low, high = content["low"], content["high"]
     if low <= 0 <= high:

@@ -27,6 +27,7 @@ def describe_data(setup: Setup) -> dict[str, Any]:
         "unlabelled": round((1 - setup.labelled_share) * len(manifest.rows("train"))),
         "manifest": str(Path(setup.recipe.data.manifest).resolve()),
         "fingerprint": manifest.fingerprint(),
+        "clips": manifest.clip_counts(),
         "counts": manifest.counts(),
         "groups": manifest.group_counts(),
         "clip_seconds": clip_seconds(manifest, manifest.rows("train")),

@@ -58,6 +58,9 @@ def train(recipe: Recipe, path: str | Path, *, reporter: Reporter | None = None)
     Under `torchrun` every process calls this; the first one writes. Raises UserError for whatever
     is wrong with the recipe, the data or the machine, most of it before the first step.
     """
+    if recipe.data.folds is not None and recipe.data.fold is None:
+        raise UserError("data.folds makes a run for each fold: understudy.teach.folds.train_folds, "
+                        "or understudy train. For one of them alone: data.fold=1")  # fmt: skip
     recipe, path = _anchored(recipe), Path(path)
     device = Device(recipe.train, path)
     processes = Processes(device.torch)

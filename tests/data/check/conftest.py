@@ -23,12 +23,14 @@ def pattern() -> Callable[[int], Callable[[int], np.ndarray]]:
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are looked at in this process: a test of what is found needs no other."""
     from understudy.data.check import scan
+    from understudy.study import check_page
 
     def each(work, items, count, *, patience_s):
         del count, patience_s
         return ((item, work(item, lambda: None)) for item in items)
 
     monkeypatch.setattr(scan, "each", each)
+    monkeypatch.setattr(check_page, "each", each)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from understudy.data.check.looks import look_of, packed, unpacked
 from understudy.data.check.near import WINDOW, laid_over, near_pairs
-from understudy.data.check.verdict import check_data
+from understudy.data.check.verdict import check_data, with_near_copies
 
 
 def scene(seed: int) -> Image.Image:
@@ -66,6 +66,8 @@ def test_a_pair_that_a_backbone_proposes_is_looked_at_too():
     assert laid_over(clips[7], clips[40])[0, 1] > WINDOW
     found = near_pairs(clips, split, np.array([[40, 7]]))
     assert [(pair.first, pair.second) for pair in found] == [(7, 40)]
+    clips[7] = clips[7][:0]
+    assert not near_pairs(clips, split, np.array([[40, 7]])), "a plain one has nothing to compare"
 
 
 def test_looks_are_packed_without_loss():
@@ -87,6 +89,7 @@ def test_the_check_names_both_clips_their_splits_and_the_moments(film, table, tm
     film("plain.mp4", 20, picture=lambda n: np.full((48, 64, 3), 90 + n, np.uint8))
     rows = [("a.mp4", "x", "train"), ("again.mkv", "x", "test"), ("b.mp4", "y", "test")]
     checked = check_data(table(*rows, ("plain.mp4", "y", "train")))
+    with_near_copies(checked, None)
     [found] = [one for one in checked.findings if one.kind == "near_leak"]
     assert (found.path, found.beside, found.rows, found.drop) == (
         "a.mp4",

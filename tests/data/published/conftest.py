@@ -37,7 +37,7 @@ def ask(tmp_path: Path) -> Callable[..., tuple[Manifest, str]]:
     def ask(name: str, place: Path, *options: str) -> tuple[Manifest, str]:
         out = tmp_path / "out.parquet"
         out.unlink(missing_ok=True)
-        words = ["from", name, str(place), str(out), *options]
+        words = ["from", name, str(place), str(out), "--overwrite", *options]
         done = CliRunner().invoke(data_app, words)
         if isinstance(done.exception, UserError):
             raise done.exception

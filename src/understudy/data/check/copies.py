@@ -73,7 +73,7 @@ def near_copies(
     known: exact copies, which need not be told twice. beside: (M, 2) pairs of rows to look at.
     """
     looks, times_s, plain = looks_of(manifest, files, seen)
-    told = {frozenset(one.rows) for one in known}
+    told = {frozenset(one.rows) for one in known if one.beside}
     found = []
     for pair in near_pairs(looks, manifest.columns.split.codes, beside, track=track):
         first, second = pair.first, pair.second

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SIDE = 48
 """Pixels a side, whatever the frame's shape was: a copy may have been squeezed."""
@@ -19,6 +21,8 @@ _STEP = 4
 
 def look_of(pixels: Tensor) -> np.ndarray:
     """(3, H, W) uint8 RGB -> (SIDE, SIDE) uint8 grey, in steps of 4 levels."""
+    import torch  # a table is checked without it
+
     grey = pixels.float().mean(0)[None, None]
     small = torch.nn.functional.interpolate(grey, [SIDE, SIDE], mode="area")
     return (small[0, 0].numpy() / _STEP).astype(np.uint8)

@@ -38,7 +38,8 @@ _SMALL = 32
 """Pixels a side at which looks are compared as they are, and at which windows are looked for."""
 _WINDOWS = tuple(range(_SMALL, 22, -1))
 """Sides of the windows."""
-_AT_ONCE = 256
+_AT_ONCE, _CLIPS = 256, 64
+"""Pairs that are laid over each other, and clips whose coarse looks are compared, at a time."""
 
 
 class Pair(NamedTuple):
@@ -78,7 +79,9 @@ def near_pairs(
     """
     pairs = _candidates(clips, split, track)
     if beside is not None and len(beside):
-        pairs = np.unique(np.concatenate([pairs, np.sort(beside, 1)]), axis=0)
+        seen = np.array([len(looks) > 0 for looks in clips])
+        beside = np.sort(beside[seen[beside].all(1)], 1)
+        pairs = np.unique(np.concatenate([pairs, beside]), axis=0)
     owners, first, second = _moments(clips, pairs)
     cosines = np.full((len(first), 2), -1.0)
     blocks = [slice(start, start + _AT_ONCE) for start in range(0, len(first), _AT_ONCE)]
@@ -101,36 +104,67 @@ def near_pairs(
 
 
 def _candidates(clips: Sequence[np.ndarray], split: np.ndarray, track: Track) -> np.ndarray:
-    """(M, 2) pairs of clips of different splits whose coarse looks are nearest; first < second."""
+    """(M, 2) pairs of clips of different splits whose coarse looks are nearest; first < second.
+
+    Those of the largest split ask nobody: whoever has a copy there asks for it.
+    """
     filled = np.array([n for n, looks in enumerate(clips) if len(looks)], np.int64)
     if not len(filled) or len(np.unique(split[filled])) < 2:
         return np.zeros((0, 2), np.int64)
-    looks = torch.from_numpy(np.concatenate([clips[n] for n in filled])).float()
-    counts = [len(clips[n]) for n in filled]
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    whole = _coarse(looks)
-    found = []
-    numbers = track(filled.tolist(), "looking for copies", len(filled))
-    for place, number in enumerate(numbers):
-        own = looks[starts[place] : starts[place] + counts[place]]
-        some = own[torch.linspace(0, len(own) - 1, min(_MOMENTS, len(own))).long()]
-        alike = (_coarse(_cut_out(some)) @ whole.T).amax(0).numpy()
-        of_clip = np.maximum.reduceat(alike, starts)
-        of_clip[split[filled] == split[number]] = -2.0
-        best = np.argsort(-of_clip)[:CANDIDATES]
-        found += [(number, int(filled[one])) for one in best if of_clip[one] > -2.0]
-    return np.unique(np.sort(np.array(found), 1), axis=0)
+    names, sizes = np.unique(split[filled], return_counts=True)
+    asking = filled[split[filled] != names[sizes.argmax()]]
+    value = np.full((len(asking), CANDIDATES), -2.0, np.float32)
+    who = np.zeros((len(asking), CANDIDATES), np.int64)
+    parts = [filled[start : start + _CLIPS] for start in range(0, len(filled), _CLIPS)]
+    for asked in track(parts, "looking for copies", len(filled), len):
+        whole, windows, of_asked = _coarse_windows([clips[n] for n in asked])
+        for start in range(0, len(asking), _CLIPS):
+            mine = asking[start : start + _CLIPS]
+            some = [_spread(clips[n], _MOMENTS) for n in mine]
+            own_whole, own_windows, of_mine = _coarse_windows(some)
+            alike = torch.maximum(
+                (own_whole @ windows.flatten(0, 1).T).unflatten(1, windows.shape[:2]).amax(2),
+                (own_windows.flatten(0, 1) @ whole.T).unflatten(0, own_windows.shape[:2]).amax(1),
+            ).numpy()
+            alike = np.maximum.reduceat(np.maximum.reduceat(alike, of_mine, 0), of_asked, 1)
+            alike[split[mine][:, None] == split[asked]] = -2.0
+            rows = slice(start, start + len(mine))
+            values = np.concatenate([value[rows], alike], 1)
+            names_of = np.concatenate([who[rows], np.broadcast_to(asked, alike.shape)], 1)
+            best = np.argsort(-values, 1, kind="stable")[:, :CANDIDATES]
+            value[rows] = np.take_along_axis(values, best, 1)
+            who[rows] = np.take_along_axis(names_of, best, 1)
+    pairs = np.stack([np.repeat(asking, CANDIDATES), who.ravel()], 1)[value.ravel() > -2.0]
+    return np.unique(np.sort(pairs, 1), axis=0)
+
+
+def _coarse_windows(clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Coarse looks (l, D) of these clips, those of V windows of each (l, V, D), and where each
+    clip begins among them."""
+    looks = torch.from_numpy(np.concatenate(clips)).float()
+    starts = np.concatenate([[0], np.cumsum([len(one) for one in clips])[:-1]]).astype(np.int64)
+    windows = _coarse(_cut_out(looks)).unflatten(0, (-1, len(looks))).transpose(0, 1)
+    return windows[:, 0].contiguous(), windows.contiguous(), starts
+
+
+def _spread(looks: np.ndarray, count: int) -> np.ndarray:
+    """At most so many of them, spread over the clip."""
+    return looks[
+        np.unique(np.linspace(0, len(looks) - 1, min(count, len(looks))).round().astype(int))
+    ]
 
 
 def _cut_out(looks: Tensor) -> Tensor:
-    """(n, H, W) -> (n * V, H, W): each whole, and windows of it made as large."""
+    """(n, H, W) -> (V * n, H, W): all as they are, then windows of them made as large."""
     windows = [looks]
     for less in (4, 9):
         steps = sorted({0, less // 2, less})
-        for down in steps:
-            for right in steps:
-                side = SIDE - less
-                windows.append(_resized(looks[:, down : down + side, right : right + side], SIDE))
+        side = SIDE - less
+        windows += [
+            _resized(looks[:, down : down + side, right : right + side], SIDE)
+            for down in steps
+            for right in steps
+        ]
     return torch.cat(windows)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -84,8 +84,28 @@ def _classes(manifest: Manifest) -> Iterator[Finding]:
             yield Finding("imbalance", few, reason)
 
 
-def without(manifest: Manifest, findings: list[Finding]) -> tuple[Manifest, int]:
-    """The manifest without the rows whose loss mends it, and how many those are."""
-    dropped = {row for finding in findings if finding.level == "mend" for row in finding.drop}
-    kept = [row for row in range(len(manifest)) if row not in dropped]
-    return replace(manifest.take(kept), notes=()), len(dropped)
+def without(manifest: Manifest, drop: set[int]) -> Manifest:
+    """The manifest without these rows."""
+    return manifest.take([row for row in range(len(manifest)) if row not in drop])
+
+
+def to_drop(findings: list[Finding]) -> set[int]:
+    """The rows whose loss mends what must be mended."""
+    return {row for finding in findings if finding.level == "mend" for row in finding.drop}
+
+
+def listed(manifest: Manifest, place: Path) -> set[int]:
+    """The rows whose ids are the lines of a text file. Raises UserError for a line that is none."""
+    try:
+        lines = place.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{place} cannot be read: {error}.") from error
+    row_of = {name: row for row, name in enumerate(manifest.ids().to_pylist())}
+    wanted = [line.strip() for line in lines if line.strip()]
+    unknown = [line for line in wanted if line not in row_of]
+    if unknown:
+        raise UserError(
+            f"{place}: {len(unknown)} lines name no clip of the manifest: {unknown[0]!r}. Give one "
+            "path a line, as the manifest has them, with #t=START,END where a row has times."
+        )
+    return {row_of[line] for line in wanted}

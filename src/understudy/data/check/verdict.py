@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from understudy.data.check.findings import KINDS, Finding, must_mend
 from understudy.data.check.rows import missing, row_findings, with_splits
 from understudy.data.check.seen import Seen
@@ -27,6 +29,11 @@ class Checked:
     files: dict[str, list[int]] = field(default_factory=dict)
     seen: dict[str, Seen] = field(default_factory=dict)
     unchecked: list[str] = field(default_factory=list)
+
+    @property
+    def file_of(self) -> dict[int, str]:
+        """The file of each row."""
+        return {row: file for file, rows in self.files.items() for row in rows}
 
 
 def check_data(
@@ -58,21 +65,36 @@ def check_data(
         unchecked = ["files were not opened, as asked for (--table-only)"]
         return Checked(manifest, findings, unchecked=unchecked)
     # Decoders are loaded where files are opened, and not to look at a table alone.
-    from understudy.data.check.copies import copies, near_copies
+    from understudy.data.check.copies import copies
     from understudy.data.check.media import media_findings
     from understudy.data.check.scan import files_of, scan
 
     files = files_of(manifest)
     seen = scan(list(files), state, count=processes, patience_s=patience_s, track=track)
     findings += media_findings(manifest, files, seen)
-    same = copies(manifest, files, seen)
-    near, unchecked = near_copies(manifest, files, seen, same, track=track)
-    return Checked(manifest, [*findings, *same, *near], files, seen, unchecked)
+    findings += copies(manifest, files, seen)
+    return Checked(manifest, findings, files, seen)
+
+
+def with_near_copies(checked: Checked, beside: np.ndarray | None, track: Track = untold) -> None:
+    """Add clips that are almost the same in two splits. beside: (M, 2) pairs of rows to look at
+    whatever they look like."""
+    from understudy.data.check.copies import near_copies
+
+    near, unchecked = near_copies(
+        checked.manifest, checked.files, checked.seen, checked.findings, beside, track
+    )
+    checked.findings += near
+    checked.unchecked += unchecked
 
 
 def as_content(checked: Checked) -> dict[str, Any]:
-    """The answer as JSON holds it; every finding, with the rows of the table from 0."""
+    """The answer as JSON holds it; every finding, with the ids of the clips that it concerns."""
     manifest = checked.manifest
+
+    def ids(rows: tuple[int, ...]) -> list[str]:
+        return [manifest.id_of(row) for row in rows]
+
     return {
         "clips": len(manifest),
         "files": len(checked.files),
@@ -88,8 +110,8 @@ def as_content(checked: Checked) -> dict[str, Any]:
                 "beside": one.beside,
                 "reason": one.reason,
                 "remedy": KINDS[one.kind].remedy,
-                "rows": list(one.rows),
-                "drop": list(one.drop),
+                "clips": ids(one.rows),
+                "drop": ids(one.drop),
                 "at_s": list(one.at_s),
             }
             for one in checked.findings

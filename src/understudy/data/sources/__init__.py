@@ -37,8 +37,10 @@ def read_manifest(
 
     Raises UserError for anything that is wrong with the table.
     """
-    manifest = read_unchecked(path, columns=columns, grouping=grouping, progress=progress)
+    manifest = read_unchecked(path, columns=columns, progress=progress)
     try:
+        if grouping is not None:
+            manifest = grouping(manifest)
         if background:
             manifest = with_background(manifest)
         return complete_splits(
@@ -52,7 +54,6 @@ def read_unchecked(
     path: str | Path,
     *,
     columns: Mapping[str, str] | None = None,
-    grouping: Grouping | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Manifest:
     """The rows of a table or a folder as they are, whatever is wrong with them.
@@ -66,16 +67,14 @@ def read_unchecked(
     if kind == "a folder":
         if columns:
             raise UserError(f"{path} is a folder; columns are those of a table.")
-        manifest = from_folder(path)
-    elif kind != "file":
+        return from_folder(path)
+    if kind != "file":
         raise UserError(
             f"{path} is {kind}; a manifest is a .csv, .tsv or .parquet file, or a folder."
         )
-    else:
-        if progress is not None:
-            progress(f"reading about {about_rows(path):,} rows of {path}")
-        manifest = from_table(path, columns)
-    return manifest if grouping is None else grouping(manifest)
+    if progress is not None:
+        progress(f"reading about {about_rows(path):,} rows of {path}")
+    return from_table(path, columns)
 
 
 def write_manifest(manifest: Manifest, path: str | Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from understudy.data.columns import SEPARATOR, TEXT, as_text, pc
-from understudy.data.sources.folder import SPLIT_FOLDERS
+from understudy.data.sources.layout import SPLIT_FOLDERS
 from understudy.errors import UserError
 
 _NOTHING = ("nan", "NaN", "<NA>", "NaT", "#N/A")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
@@ -40,6 +40,16 @@ class Take:
     order: int  # which of the actor's takes
     split: str
     number: int  # which clip of its action
+    second: str | None = None  # the action that follows, after a cut
+
+    @property
+    def label(self) -> str:
+        return "|".join(sorted(filter(None, (self.action, self.second))))
+
+    @property
+    def name(self) -> str:
+        played = self.action if self.second is None else f"{self.action}_then_{self.second}"
+        return f"{played}_{self.number:03d}"
 
 
 def film_stage(
@@ -49,20 +59,24 @@ def film_stage(
     seed: int = 0,
     size: int = 96,
     pictures: bool = True,
+    two_actions: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Film the data set into the folder `out`, which is made, and return it.
 
-    Writes clips/<action>_<nnn>.mp4 with manifest.csv and, unless `pictures` is false, one still of
-    each action by each actor in another place: pictures/<action>_<nnn>.jpg with pictures.csv. The
-    shorter side has `size` pixels. There is one actor for every ten clips, who plays every action
-    once, each time in another place; actors are the groups, split 60/20/20. `progress` is told how
-    many clips are done and how many there will be. The same arguments give the same frames on the
-    same machine. A still tells the actions of a mirrored pair apart no better than a coin.
+    Writes clips/<action>_<nnn>.mp4 (of two actions <first>_then_<second>_<nnn>.mp4) with
+    manifest.csv and, unless `pictures` is false, one still of each action by each actor in another
+    place: pictures/<action>_<nnn>.jpg with pictures.csv. The shorter side has `size` pixels. There
+    is one actor for every ten clips, who plays every action once, each time in another place;
+    actors are the groups, split 60/20/20. `two_actions` is the share of the clips in which another
+    action follows the first, after a cut; they have both labels, their stills the first. `progress`
+    is told how many clips are done and how many there will be. The same arguments give the same
+    frames on the same machine. A still tells the actions of a mirrored pair apart no better than a
+    coin.
 
     What was stopped half way is gone on with by the same call. Raises UserError if `out` holds
     anything else, is being filmed or cannot be written (what was filmed is then taken away), for
-    too few clips or a size too small or odd.
+    too few clips, a size too small or odd, and a share that is none.
     """
     out = Path(out)
     if clips < FEWEST_CLIPS:
@@ -72,8 +86,13 @@ def film_stage(
         )
     if size < SMALLEST or size % 2:
         raise UserError(f"Size {size}: give an even number of pixels, {SMALLEST} or more.")
-    takes = plan(clips, seed)
-    with studio(out, {"clips": clips, "seed": seed, "size": size, "pictures": pictures}):
+    if not 0 <= two_actions <= 1:
+        raise UserError(f"Two actions in {two_actions:g} of the clips: give a share, 0 to 1.")
+    takes = add_second(plan(clips, seed), seed, two_actions)
+    asked = {"clips": clips, "seed": seed, "size": size, "pictures": pictures}
+    if two_actions:
+        asked["two_actions"] = two_actions
+    with studio(out, asked):
         _film_all(out, takes, seed, size, pictures, progress)
     return out
 
@@ -90,25 +109,25 @@ def _film_all(
     clip_rows, picture_rows = [], []
     for done, take in enumerate(takes):
         actor = actors[take.actor]
-        name = f"{take.action}_{take.number:03d}"
-        row = (take.action, take.split, actor.name)
-        path = f"clips/{name}.mp4"
-        shoot = draw_shoot(generator(seed, take, 0), size)
+        row = (take.split, actor.name)
+        path = f"clips/{take.name}.mp4"
+        shoots = draw_shoots(take, seed, size)
         if not (out / path).exists():  # it was stopped half way before
-            frames, _ = film(take.action, actor, generator(seed, take, 0), size)
+            frames = film_take(take, actor, seed, size)
             with whole_file(out / path) as partial:
-                write_video(partial, frames, shoot.camera.fps)
-        camera = shoot.camera
-        seconds = f"{shoot.frames / camera.fps:.4f}"
-        clip_rows.append((path, *row, seconds, camera.fps, camera.width, camera.height))
+                write_video(partial, frames, shoots[0].camera.fps)
+        camera = shoots[0].camera
+        seconds = f"{sum(shoot.frames for shoot in shoots) / camera.fps:.4f}"
+        known = (seconds, camera.fps, camera.width, camera.height)
+        clip_rows.append((path, take.label, *row, *known))
         if pictures:
-            path = f"pictures/{name}.jpg"
+            path = f"pictures/{take.name}.jpg"
             camera = draw_shoot(generator(seed, take, 1), size).camera
             if not (out / path).exists():
                 still, _ = photograph(take.action, actor, generator(seed, take, 1), size)
                 with whole_file(out / path) as partial:
                     Image.fromarray(still).save(partial, "JPEG", quality=92)
-            picture_rows.append((path, *row, camera.width, camera.height))
+            picture_rows.append((path, take.action, *row, camera.width, camera.height))
         if progress is not None:
             progress(done + 1, len(takes))
     # The manifests come last: a folder without them was not finished.
@@ -140,6 +159,15 @@ def plan(clips: int, seed: int) -> list[Take]:
     return takes
 
 
+def add_second(takes: list[Take], seed: int, share: float) -> list[Take]:
+    """The same takes, in a share of them another action after the first."""
+    chance, takes = np.random.default_rng([seed, 7]), list(takes)
+    for place in chance.permutation(len(takes))[: round(share * len(takes))].tolist():
+        others = [action for action in ACTIONS if action != takes[place].action]
+        takes[place] = replace(takes[place], second=others[chance.integers(len(others))])
+    return takes
+
+
 def cast(seed: int, number: int) -> Actor:
     return cast_actor(f"actor_{number:03d}", np.random.default_rng([seed, 2, number]))
 
@@ -168,15 +196,35 @@ def draw_shoot(rng: np.random.Generator, size: int) -> Shoot:
     return Shoot(style, camera, pick(SHIRT, rng), paint_place(camera, rng))
 
 
+def draw_shoots(take: Take, seed: int, size: int) -> list[Shoot]:
+    """One for each action of a take: the second has another style, before the same camera."""
+    first = draw_shoot(generator(seed, take, 0), size)
+    if take.second is None:
+        return [first]
+    return [first, replace(first, style=draw_style(generator(seed, take, 2)))]
+
+
+def film_take(take: Take, actor: Actor, seed: int, size: int) -> list[Array]:
+    """All frames of a take, each (H, W, 3) uint8 RGB."""
+    frames, _ = film(take.action, actor, generator(seed, take, 0), size)
+    if take.second is not None:
+        *_, shoot = draw_shoots(take, seed, size)
+        frames += _play(take.second, actor, shoot, generator(seed, take, 3))
+    return frames
+
+
 def film(
     action: str, actor: Actor, rng: np.random.Generator, size: int
 ) -> tuple[list[Array], Camera]:
     """One clip: its frames, each (H, W, 3) uint8 RGB, and the camera that filmed them."""
     shoot = draw_shoot(rng, size)
+    return _play(action, actor, shoot, rng), shoot.camera
+
+
+def _play(action: str, actor: Actor, shoot: Shoot, rng: np.random.Generator) -> list[Array]:
     performance = perform(action, actor, shoot.style, shoot.frames)
     view = View(shoot.camera, shoot.frames, rng)
-    frames = paint_clip(actor, performance, view, shoot.backdrop, shoot.prop_colour, rng)
-    return frames, shoot.camera
+    return paint_clip(actor, performance, view, shoot.backdrop, shoot.prop_colour, rng)
 
 
 def photograph(

@@ -29,7 +29,7 @@ from understudy.data.sources.annotations.reading import (
     read_json,
 )
 from understudy.data.sources.annotations.segments import Segment, some_of, to_manifest
-from understudy.data.sources.folder import SPLIT_FOLDERS
+from understudy.data.sources.layout import SPLIT_FOLDERS
 from understudy.errors import UserError
 
 TOOL = "LeRobot"

@@ -19,7 +19,7 @@ from understudy.data.sources.about import About
 from understudy.data.sources.annotations.media_folder import MediaFolder
 from understudy.data.sources.annotations.reading import read_text
 from understudy.data.sources.annotations.segments import OWN_FRAMES, Segment, to_manifest
-from understudy.data.sources.folder import SPLIT_FOLDERS
+from understudy.data.sources.layout import SPLIT_FOLDERS
 from understudy.errors import UserError
 
 ABOUT = About(
