@@ -78,13 +78,11 @@ def data_from(
     from understudy.data.grouping import Grouping
     from understudy.data.manifest import complete_splits
     from understudy.data.sources import write_manifest
-    from understudy.data.sources.known import MODULES, options_of, read_source
+    from understudy.data.sources.known import read_source
 
-    reads_groups = source in MODULES and "group_column" in options_of(source)
     given = {
         "annotations": annotations,
         "fps": fps,
-        "group_column": group_column if reads_groups else None,
         "image_column": image_column,
         "label_column": label_column,
         "labels": labels,
@@ -101,7 +99,7 @@ def data_from(
         "label_map": label_map,
     }
     check_out(out, place, overwrite)
-    grouping = Grouping(None if reads_groups else group_column, group_level, group_by, neighbours)
+    grouping = Grouping(group_column, group_level, group_by, neighbours)
     manifest = grouping(read_source(source, place, given))
     if background:
         from understudy.data.background import with_background

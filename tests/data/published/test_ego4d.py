@@ -150,7 +150,7 @@ def test_a_mapping_that_fits_nothing_or_cannot_be_read_is_refused(lay):
     for name, message in (
         ("a.csv", "fits no label of this data set, such as"),
         ("b.csv", "no column class"),
-        ("c.json", "is not the file that was published|string"),
+        ("c.json", "does not hold what was expected.* A mapping is a JSON object"),
         ("no.csv", "cannot be read"),
     ):
         with pytest.raises(UserError, match=message):

@@ -91,13 +91,31 @@ def test_official_splits_groups_and_unused_columns(tmp_path, ask):
     splits = {"train": [f"p{n // 4}" for n in range(24)], "validation": "qq", "test": "rr"}
     for first, (name, people) in enumerate(splits.items()):
         labels = [n % 2 for n in range(len(people))]
-        more = {"person": list(people), "note": ["x"] * len(people)}
+        more = {"person": list(people), "note": ["x"] * len(people), "split": ["y"] * len(people)}
         write_table(folder / f"{name}-0.parquet", labels, ["a", "b"], first=50 * first, **more)
     options = ("--pictures", str(tmp_path / "jpg"), "--group-column", "person")
     manifest, said = ask("hub", folder, *options)
     assert manifest.clip_counts() == {"train": 24, "val": 2, "test": 2}
     assert manifest.group_counts() == {"train": 6, "val": 1, "test": 1}
-    assert "train: nothing is read from note." in said
+    assert set(manifest.extras) == {"person", "note"}
+    assert "train: nothing is read from split." in said
+
+
+def test_one_split_of_any_name_is_split_anew_and_several_are_refused(tmp_path, ask):
+    folder = tmp_path / "set" / "data"
+    write_table(folder / "everything-0.parquet", [n % 2 for n in range(20)], ["a", "b"])
+    (folder.parent / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: everything\n"
+        "    path: data/*\n---\n"
+    )
+    manifest, _ = ask("hub", folder.parent, "--pictures", str(tmp_path / "jpg"))
+    assert manifest.clip_counts() == {"train": 12, "val": 4, "test": 4}
+    (folder.parent / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: one\n    path: data/*\n"
+        "  - split: two\n    path: data/*\n---\n"
+    )
+    with pytest.raises(UserError, match="Its splits are one, two; one is no train"):
+        ask("hub", folder.parent, "--pictures", str(tmp_path / "jpg"))
 
 
 def test_what_train_shares_with_test_byte_for_byte_leaves_train(tmp_path, ask):

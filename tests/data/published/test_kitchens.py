@@ -64,6 +64,15 @@ def test_charades_has_several_labels_a_segment_and_people_as_groups(lay, ask):
     assert manifest.group_counts() == {"train": 4, "val": 1, "test": 2}
 
 
+def test_a_script_may_have_several_lines_and_any_separator_of_them(lay, ask):
+    files, media = charades_set()
+    script = '"A person, alone.\n\u2028And then\x0b ""nobody""."'
+    files["Charades_v1_train.csv"] = files["Charades_v1_train.csv"].replace(
+        '"A person, alone."', script
+    )
+    assert len(ask("charades", lay(files, media))[0]) == 42
+
+
 def test_charades_as_whole_videos(lay, ask):
     files, media = charades_set()
     files["Charades_v1_train.csv"] += 'EMPTY,S1,Bedroom,6,7,Yes,"A.",,t,,20.00\n'

@@ -71,6 +71,17 @@ def test_frame_folders_serve_as_well_and_videos_are_preferred(lay, ask):
     assert "75 clips lie there more than once" in said
 
 
+def test_frames_are_preferred_to_optical_flow(lay, ask):
+    files = lists()
+    stems = [path[8:].removesuffix(".avi") for path in media(files)]
+    flow = [f"flow_u/{stem}/frame_{n}.jpg" for stem in stems for n in (1, 2)]
+    manifest, said = ask(
+        "ucf101", lay(files, [*flow, *(path.replace("flow_u", "rgb") for path in flow)])
+    )
+    assert all(path.startswith("set/rgb/") for path in manifest.columns.path.to_pylist())
+    assert "--media FOLDER says which are." in said
+
+
 def test_classes_can_be_joined_and_left_out(lay, ask):
     files = lists() | {"mapping.csv": "label,class\nYoYo,toy\nApply*,make-up\nNever,x\n"}
     place = lay(files, media(lists()))

@@ -123,7 +123,7 @@ def test_what_is_absurd_in_the_file_is_refused_with_its_place(lay, key, value):
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '[{"gloss": 1e999}]', "\x00", "null"])
 def test_a_broken_file_is_named(lay, text):
-    with pytest.raises(UserError, match=r"WLASL_v0.3.json is "):
+    with pytest.raises(UserError, match=r"WLASL_v0.3.json does not hold what was expected"):
         read_source("wlasl", lay({"WLASL_v0.3.json": text}, videos(1)), {})
 
 

@@ -7,19 +7,18 @@ expected there; nothing in it is believed to be a path.
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from understudy.data.media import is_folder, kind_of
 from understudy.errors import UserError
-
-Schema = TypeVar("Schema")
 
 Seconds = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 """A moment in a video; eleven days at most."""
@@ -102,8 +101,9 @@ def is_dir(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def read_json(path: Path, schema: Any) -> Any:
-    """What a JSON file holds, checked by a type that pydantic knows. Raises UserError."""
+def read_json(path: Path, schema: Any, mend: str = "Fetch it again.") -> Any:
+    """What a JSON file holds, checked by a type that pydantic knows. mend: what to do where it is
+    another. Raises UserError."""
     content = read_content(path)
     try:
         return TypeAdapter(schema).validate_json(content)
@@ -112,7 +112,7 @@ def read_json(path: Path, schema: Any) -> Any:
         place = " -> ".join(str(step) for step in first["loc"])
         where = f" at {place[:200]}" if place else ""
         raise UserError(
-            f"{path} is not the file that was published: {first['msg']}{where}. Fetch it again."
+            f"{path} does not hold what was expected: {first['msg']}{where}. {mend}"
         ) from error
     except (RecursionError, MemoryError) as error:
         raise UserError(f"{path} is too large or too deep to be read.") from error
@@ -120,28 +120,31 @@ def read_json(path: Path, schema: Any) -> Any:
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file in UTF-8, stripped, without empty ones. Raises UserError."""
+    return [line.strip() for line in re.split(r"[\r\n]+", _text(path)) if line.strip()]
+
+
+def _text(path: Path) -> str:
     try:
-        text = read_content(path).decode("utf-8-sig")
+        return read_content(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no text in UTF-8: {error}. Fetch it again.") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def read_rows(path: Path, columns: str, delimiter: str = ",") -> Iterator[dict[str, str]]:
+def read_rows(path: Path, columns: str) -> Iterator[dict[str, str]]:
     """The rows of a CSV file with a header; columns: those needed, separated by blanks.
 
     Raises UserError for a missing column or a row of another width.
     """
-    lines = csv.reader(read_lines(path), delimiter=delimiter, skipinitialspace=True)
+    rows = csv.reader(io.StringIO(_text(path), newline=""), skipinitialspace=True)
     try:
-        header = [name.strip() for name in next(lines, [])]
+        header = [name.strip() for name in next(rows, [])]
         missing = [name for name in columns.split() if name not in header]
         if missing:
             raise UserError(
                 f"{path} has no column {missing[0]}; there are {', '.join(header)[:200]}. "
                 f"Expected at least {', '.join(columns.split())}."
             )
-        for number, row in enumerate(lines, start=2):
+        for number, row in enumerate(filter(None, rows), start=2):
             if len(row) != len(header):
                 raise UserError(
                     f"{path}, row {number}: {len(row)} values under {len(header)} columns."

@@ -102,7 +102,8 @@ def mapped(clips: Sequence[Clip], mapping: Path | None) -> tuple[list[Clip], lis
 def _reader(path: Path) -> tuple[Callable[[str], tuple[str, str] | None], list[str]]:
     """From a label to its class and the line that says so; all lines."""
     if path.suffix.lower() == ".json":
-        pairs = list(read_json(path, dict[str, Label]).items())
+        mend = 'A mapping is a JSON object such as {"walks *": "walking"}, or a CSV.'
+        pairs = list(read_json(path, dict[str, Label], mend).items())
     else:
         pairs = [(row["label"], row["class"]) for row in read_rows(path, "label class")]
     pairs = [(label.strip(), name.strip()) for label, name in pairs]

@@ -8,8 +8,8 @@ there is counted: of most published sets a part has vanished.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +34,8 @@ class Clip:
     """What annotations say of a clip.
 
     places: the first that is there is taken. group: empty where nobody knows more than its file.
-    fps: frames a second of its frame folder, which says nothing about time itself.
+    fps: frames a second of its frame folder, which says nothing about time itself. further: columns
+    of it that are kept as they are.
     """
 
     places: tuple[Place, ...]
@@ -42,6 +43,7 @@ class Clip:
     split: str = ""
     group: str = ""
     fps: float = FOLDER_FPS
+    further: Mapping[str, str] = field(default_factory=dict)
 
 
 def gather(
@@ -101,7 +103,8 @@ def gather(
         )
     if twice:
         told.append(
-            f"{len(twice):,} clips lie there more than once, e.g. {twice[0]}, which was not taken."
+            f"{len(twice):,} clips lie there more than once; {twice[0]} and its like were not "
+            "taken. --media FOLDER says which are."
         )
     splits = {record.split for record in records}
     if "val" in splits and "test" not in splits:
@@ -115,12 +118,13 @@ def gather(
 
 def find_media(root: Path, wanted: set[str]) -> tuple[dict[str, tuple[str, bool]], list[str]]:
     """Name -> path below root and whether it is a frame folder, for the wanted names; further paths
-    of the same name. A video is preferred to its frames, then the first by path."""
+    of the same name. A video is preferred to its frames, these to optical flow, then the first."""
     found: dict[str, tuple[str, bool]] = {}
     twice: list[str] = []
-    for path, is_frames in sorted(
-        _media(root, "", wanted, set()), key=lambda one: (one[1], one[0])
-    ):
+    everything = sorted(
+        _media(root, "", wanted, set()), key=lambda one: (one[1], "flow" in one[0].lower(), one[0])
+    )
+    for path, is_frames in everything:
         name = os.path.basename(path)
         name = name if is_frames else os.path.splitext(name)[0]
         if name in found:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -31,6 +30,7 @@ ABOUT = About(
         "pictures inside of tables are written into the folder that --pictures names",
     ),
 )
+_SPLITS = SPLIT_FOLDERS | {"dev": "val"}
 FEW = 20
 """Clips of a split, from which it is no chance that all of them have the one same label."""
 
@@ -41,15 +41,15 @@ def read(
     annotations: str | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
-    group_column: str | None = None,
     pictures: Path | None = None,
     limit_classes: int | None = None,
     mapping: Path | None = None,
     splits: str = "official",
 ) -> Manifest:
     """annotations: which configuration, of several. image_column, label_column: where they are not
-    plain. group_column: who or what belongs together; without it, files of the same bytes do.
-    pictures: a folder to write pictures to that lie inside of tables; going on is writing again.
+    plain. pictures: a folder to write pictures to that lie inside of tables; going on is writing
+    again. Files of the same bytes are a group; columns of text and numbers are kept, so that one of
+    them can say who belongs together.
 
     A split whose labels are all one and the same was published without them, and is left out.
     """
@@ -57,8 +57,14 @@ def read(
     clips: list[Clip] = []
     notes: list[str] = []
     for name, table in tables.items():
-        chosen = choose_columns(table.features, image_column, label_column, group_column)
-        found, told = _clips_of(name, table, chosen, base, group_column, pictures)
+        split = "train" if len(tables) == 1 else _SPLITS.get(name.lower())
+        if split is None:
+            raise UserError(
+                f"Its splits are {', '.join(tables)}; {name} is no train, validation or test. Give "
+                "the file of one of them, and it is split anew."
+            )
+        chosen = choose_columns(table.features, image_column, label_column)
+        found, told = _clips_of(name, split, table, chosen, base, pictures)
         clips += found
         notes += told
         if chosen.unused:
@@ -66,30 +72,28 @@ def read(
     if {clip.split for clip in clips} == {"train"}:
         splits = "groups"  # there is nothing else, so test has to come from it
     clips, left_out = choose(clips, limit_classes=limit_classes, mapping=mapping, splits=splits)
-    clips, again = _without_tested(clips, group_column is not None)
+    clips, again = _without_tested(clips)
     if not clips:
         raise UserError(f"{place} has no clip with a label.")
     records = [
         Record(clip.places[0].name, clip.label, clip.split, clip.group or clip.places[0].name)
         for clip in clips
     ]
+    names = sorted({name for clip in clips for name in clip.further})
+    extras = {name: [clip.further.get(name, "") for clip in clips] for name in names}
     root = pictures.absolute() if pictures is not None else Path("/")
-    return Manifest.from_records(records, root, notes=[*notes, *left_out, *again])
+    return Manifest.from_records(records, root, extras, notes=[*notes, *left_out, *again])
 
 
 def _clips_of(
     name: str,
+    split: str,
     table: Any,
     chosen: Chosen,
     base: Path,
-    group_column: str | None,
     pictures: Path | None,
 ) -> tuple[list[Clip], list[str]]:
     """The labelled clips of a split, and what is to be said of the others."""
-    split = SPLIT_FOLDERS.get(name.lower(), "dev" if name == "dev" else "")
-    split = "val" if split == "dev" else split
-    if not split:
-        raise UserError(f"A split is called {name!r}, which is no train, validation or test.")
     labels = [chosen.labels_of(value) for value in _column(table, chosen.label)]
     counts = Counter(label for label in labels if label)
     if len(counts) == 1 and len(labels) > FEW:
@@ -99,18 +103,18 @@ def _clips_of(
     notes = []
     if missing := sum(not label for label in labels):
         notes.append(f"{name}: {missing:,} clips without a label are left out.")
-    groups = _column(table, group_column) if group_column else itertools.repeat("")
+    columns = (_column(table, one) for one in (chosen.media, *chosen.further))
     clips, odd = [], []
-    for number, (media, label, group) in enumerate(
-        zip(_column(table, chosen.media), labels, groups, strict=False)
-    ):
+    for number, (label, media, *values) in enumerate(zip(labels, *columns, strict=True)):
         if not label:
             continue
         path, digest = _path_of(media, f"{split}/{number:07}", base, pictures, len(labels))
         if path is None:
             odd.append(f"{name} {number}")
             continue
-        clips.append(Clip((Place(path),), label, split, str(group or "") or digest))
+        texts = ("" if value is None else str(value) for value in values)
+        further = dict(zip(chosen.further, texts, strict=True))
+        clips.append(Clip((Place(path),), label, split, digest, further=further))
     if odd:
         notes.append(f"{len(odd):,} rows hold no picture or video: {some(odd)}")
     return clips, notes
@@ -157,10 +161,8 @@ def _digest(content: bytes) -> str:
     return f"bytes-{hashlib.sha256(content).hexdigest()[:16]}"
 
 
-def _without_tested(clips: list[Clip], grouped: bool) -> tuple[list[Clip], list[str]]:
+def _without_tested(clips: list[Clip]) -> tuple[list[Clip], list[str]]:
     """Without clips of train that have the same bytes as one of val or test."""
-    if grouped:
-        return clips, []
     held_out = {clip.group for clip in clips if clip.split in ("val", "test")}
     kept = [clip for clip in clips if clip.split != "train" or clip.group not in held_out]
     gone = len(clips) - len(kept)

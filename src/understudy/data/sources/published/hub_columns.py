@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from understudy.data.manifest import OWN_COLUMNS
 from understudy.errors import UserError, nearest
 
 LABELS = ("label", "labels", "action", "class")
@@ -14,11 +15,12 @@ LABELS = ("label", "labels", "action", "class")
 
 class Chosen(NamedTuple):
     """media: the column with pictures or videos. labels_of: from its value to none, one or several
-    labels. unused: columns that nothing is read from."""
+    labels. further: columns of text and numbers, which are kept. unused: the others."""
 
     media: str
     label: str
     labels_of: Callable[[Any], str | tuple[str, ...] | None]
+    further: tuple[str, ...]
     unused: tuple[str, ...]
 
 
@@ -64,14 +66,12 @@ def open_hub(place: Path, config: str | None) -> tuple[dict[str, Any], Path]:
     return dict(opened), folder if folder.is_dir() else folder.parent
 
 
-def choose_columns(
-    features: Any, media: str | None, label: str | None, group: str | None
-) -> Chosen:
+def choose_columns(features: Any, media: str | None, label: str | None) -> Chosen:
     """Which columns of these hold the pictures and the labels. Raises UserError where it is not
     plain and nobody said it."""
     import datasets
 
-    for column in filter(None, (media, label, group)):
+    for column in filter(None, (media, label)):
         if column not in features:
             raise UserError(
                 f"There is no column {column!r}; there are {', '.join(features)}."
@@ -83,8 +83,16 @@ def choose_columns(
     coded = [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
     called = [name for name in LABELS if name in features]
     label = label or _only(coded if len(coded) == 1 else called, features, "label")
-    unused = tuple(name for name in features if name not in (media, label, group))
-    return Chosen(media, label, _reader(features[label]), unused)
+    rest = [name for name in features if name not in (media, label)]
+    further = [
+        name
+        for name in rest
+        if isinstance(kind := features[name], datasets.Value)
+        and "binary" not in kind.dtype
+        and name not in OWN_COLUMNS
+    ]
+    unused = tuple(name for name in rest if name not in further)
+    return Chosen(media, label, _reader(features[label]), tuple(further), unused)
 
 
 def _holds_media(kind: Any) -> bool:
