@@ -10,6 +10,7 @@ import typer
 
 from understudy.cli.checking import data_check
 from understudy.cli.say import print_, say
+from understudy.errors import UserError
 
 data_app = typer.Typer(help="Make and check manifests: tables of clips.", no_args_is_help=True)
 
@@ -18,6 +19,25 @@ LARGE = 100_000
 
 SharedGroups = Annotated[
     bool, typer.Option("--allow-shared-groups", help="Accept groups that stand in two splits.")
+]
+GroupColumn = Annotated[
+    str | None, typer.Option(metavar="NAME", help="A column that says who is who: its group.")
+]
+GroupLevel = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="The folder of the path that is the group: 1 the first below the root or the table's "
+        "folder, -1 the one that holds the clip.",
+    ),
+]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(metavar="PATTERN", help="A regular expression; its first bracket is the group."),
+]
+Neighbours = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Group files by blocks of this many neighbouring numbers."),
 ]
 
 Background = Annotated[
@@ -30,22 +50,22 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a table th
 def data_folder(
     folder: Annotated[Path, typer.Argument(help="One sub-folder per class.")],
     out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
-    neighbours: Annotated[
-        int | None, typer.Option(help="Group files by blocks of this many neighbouring numbers.")
-    ] = None,
-    group_by: Annotated[
-        str | None, typer.Option(help="A regular expression; its first group names the group.")
-    ] = None,
+    group_column: GroupColumn = None,
+    group_level: GroupLevel = None,
+    group_by: GroupBy = None,
+    neighbours: Neighbours = None,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """A manifest from a tree of pictures, videos or frame folders."""
+    from understudy.data.grouping import Grouping
     from understudy.data.manifest import complete_splits
     from understudy.data.sources import write_manifest
     from understudy.data.sources.folder import from_folder
 
     _check_out(out, folder, overwrite)
-    manifest = from_folder(folder, group_by=group_by, neighbours=neighbours)
+    grouping = Grouping(group_column, group_level, group_by, neighbours)
+    manifest = grouping(from_folder(folder))
     progress = say if len(manifest) >= LARGE else None
     manifest = complete_splits(manifest, seed=seed, progress=progress)
     write_manifest(manifest, out)
@@ -56,6 +76,10 @@ def data_folder(
 def data_csv(
     table: Annotated[Path, typer.Argument(help="A table with path and label, CSV or Parquet.")],
     out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
+    group_column: GroupColumn = None,
+    group_level: GroupLevel = None,
+    group_by: GroupBy = None,
+    neighbours: Neighbours = None,
     seed: Annotated[int, typer.Option(help="Seed of the split, where none is given.")] = 0,
     allow_shared_groups: SharedGroups = False,
     background: Background = False,
@@ -66,6 +90,7 @@ def data_csv(
     overwrite: Overwrite = False,
 ) -> None:
     """A manifest from a table, with splits by group where it names none."""
+    from understudy.data.grouping import Grouping
     from understudy.data.sources import read_manifest, write_manifest
 
     _check_out(out, table, overwrite)
@@ -75,6 +100,7 @@ def data_csv(
         allow_shared_groups=allow_shared_groups,
         background=background,
         columns=_columns(column or []),
+        grouping=Grouping(group_column, group_level, group_by, neighbours),
         progress=_progress(table),
     )
     write_manifest(manifest, out)
@@ -118,12 +144,17 @@ def data_from(
         Path | None, typer.Option(help="A text of class names, one a line, from number 0.")
     ] = None,
     camera: Annotated[str | None, typer.Option(help="Which of several media of one item.")] = None,
+    group_column: GroupColumn = None,
+    group_level: GroupLevel = None,
+    group_by: GroupBy = None,
+    neighbours: Neighbours = None,
     seed: Annotated[int, typer.Option(help="Seed of the split, where there is none.")] = 0,
     allow_shared_groups: SharedGroups = False,
     background: Background = False,
     overwrite: Overwrite = False,
 ) -> None:
     """A manifest from a published data set, or from the export of an annotation tool."""
+    from understudy.data.grouping import Grouping
     from understudy.data.manifest import complete_splits
     from understudy.data.sources import write_manifest
     from understudy.data.sources.known import read_source
@@ -144,7 +175,8 @@ def data_from(
         "label_map": label_map,
     }
     _check_out(out, place, overwrite)
-    manifest = read_source(source, place, given)
+    grouping = Grouping(group_column, group_level, group_by, neighbours)
+    manifest = grouping(read_source(source, place, given))
     if background:
         from understudy.data.background import with_background
 
@@ -155,6 +187,45 @@ def data_from(
     )
     write_manifest(manifest, out)
     describe_manifest(manifest, out)
+
+
+@data_app.command("folds")
+def data_folds(
+    manifest: Annotated[str, typer.Argument(help="A manifest or a folder.")],
+    out: Annotated[Path, typer.Argument(help="The manifest to write, .csv or .parquet.")],
+    folds: Annotated[
+        int | None, typer.Option(min=3, max=1000, help="So many, of whole groups.")
+    ] = None,
+    leave_one_group_out: Annotated[
+        bool, typer.Option("--leave-one-group-out", help="A fold for each group.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
+) -> None:
+    """A manifest with a column fold: every clip is tested once, in the fold of its group.
+
+    Train with them: understudy train RECIPE --set data.manifest=OUT --set data.folds=5
+    """
+    from understudy.data.checking import check_rows
+    from understudy.data.folds import COLUMN, LEAVE_ONE_GROUP_OUT, deal_folds, each_fold
+    from understudy.data.sources import read_unchecked, write_manifest
+
+    if (folds is None) != leave_one_group_out:
+        raise UserError("Give --folds K (5 is usual), or --leave-one-group-out: one fold a person.")
+    table = read_unchecked(manifest, progress=_progress(Path(manifest)))
+    check_rows(table)
+    dealt = deal_folds(table, LEAVE_ONE_GROUP_OUT if folds is None else folds, seed=seed)
+    parts = [(one.clip_counts(), one.group_counts()) for one in each_fold(dealt, seed=seed)]
+    write_manifest(dealt, out)
+    print_(str(out), f"{len(dealt)} clips, {len(dealt.classes)} classes, {len(parts)} folds")
+    if COLUMN in table.extras:
+        print_("  the folds that the table named are replaced")
+    if table.splits != ("",):
+        print_("  training by folds does not look at the splits that the table names")
+    for number, (clips, groups) in enumerate(parts, start=1):
+        told = [f"{split} {clips[split]:>5} clips, {groups[split]} groups" for split in clips]
+        print_(f"  fold {number}: {'; '.join(told)}")
+    for note in dealt.notes:
+        print_(f"  {note}")
 
 
 @data_app.command("sources")

@@ -47,6 +47,11 @@ class Cells:
         return cls(*np.divmod(cells, max(1, len(classes))), clips, groups, classes)
 
 
+_BY_SIZE = 10
+"""Attempts that deal big groups first, before as many that deal them in any order: where nobody is
+as big as another, the first ones are all alike."""
+
+
 def deal_groups(cells: Cells, shares: dict[str, float], seed: int) -> np.ndarray:
     """Split number (G,) of every group.
 
@@ -57,7 +62,7 @@ def deal_groups(cells: Cells, shares: dict[str, float], seed: int) -> np.ndarray
     _check_enough(cells, splits)
     # A deal can fail although another order succeeds, where people perform few classes each.
     missing = np.zeros((len(splits), len(cells.classes)), dtype=bool)
-    for attempt in range(10):
+    for attempt in range(2 * _BY_SIZE):
         dealt, held = _deal_once(cells, list(shares.values()), (seed, attempt))
         missing = held == 0
         if not missing.any():
@@ -135,11 +140,67 @@ def _members(cells: Cells, seed: tuple[int, int]) -> list[list[int]]:
     """The groups of each class, in the order in which they are dealt."""
     order = np.random.default_rng(seed).permutation(cells.groups)
     # Big groups first, while there is still room to balance them; equal ones in random order.
-    sizes = np.bincount(cells.group, cells.clips, cells.groups)
-    order = order[np.argsort(-sizes[order], kind="stable")]
+    if seed[1] < _BY_SIZE:
+        sizes = np.bincount(cells.group, cells.clips, cells.groups)
+        order = order[np.argsort(-sizes[order], kind="stable")]
     place = np.empty(cells.groups, np.int64)
     place[order] = np.arange(cells.groups)
     by_class = np.lexsort((place[cells.group], cells.label))
     ends = np.cumsum(np.bincount(cells.label, minlength=len(cells.classes)))
     groups = cells.group[by_class].tolist()
     return [groups[a:b] for a, b in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)]
+
+
+def even_out(cells: Cells, dealt: np.ndarray, splits: int, *, rounds: int = 5) -> np.ndarray:
+    """Split number (G,) of every group after moves that make equal shares more equal.
+
+    dealt: (G,) where the groups are. A group moves wherever that lowers the sum over classes, and
+    over all clips, of the squared shares that the splits hold; no split loses a class by it. That
+    is what `StratifiedGroupKFold` of scikit-learn has a group decided by, too.
+    """
+    k = len(cells.classes)
+    per_class = np.bincount(cells.label, cells.clips, k)
+    weights = [*(1 / np.maximum(per_class, 1) ** 2).tolist(), 1 / max(1, per_class.sum()) ** 2]
+    starts = np.searchsorted(cells.group, np.arange(cells.groups + 1)).tolist()
+    labels, clips = cells.label.tolist(), cells.clips.tolist()
+    held = [[0] * (k + 1) for _ in range(splits)]
+    holders = [[0] * k for _ in range(splits)]  # groups of a class in each split
+    found: list[int] = dealt.tolist()
+    parts = []
+    for group, split in enumerate(found):
+        own = range(starts[group], starts[group + 1])
+        part = [(labels[cell], clips[cell]) for cell in own]
+        for label, _ in part:
+            holders[split][label] += 1
+        part.append((k, sum(number for _, number in part)))
+        for label, number in part:
+            held[split][label] += number
+        parts.append(part)
+    for _ in range(rounds):
+        moved = False
+        for group, part in enumerate(parts):
+            here = found[group]
+            if len(part) == 1 or any(holders[here][label] == 1 for label, _ in part[:-1]):
+                continue
+            gains = [
+                sum(
+                    number * (held[there][label] - held[here][label] + number) * weights[label]
+                    for label, number in part
+                )
+                if there != here
+                else 0.0
+                for there in range(splits)
+            ]
+            there = gains.index(min(gains))
+            if gains[there] > -1e-8:  # among a million clips a few do not matter
+                continue
+            found[group], moved = there, True
+            for label, number in part:
+                held[here][label] -= number
+                held[there][label] += number
+            for label, _ in part[:-1]:
+                holders[here][label] -= 1
+                holders[there][label] += 1
+        if not moved:
+            break
+    return np.array(found)

@@ -50,7 +50,7 @@ def complete_splits(
     if "train" in manifest.splits and "val" not in manifest.splits:
         rows = np.array(manifest.rows("train"))
         tell(f"splitting {len(rows):,} rows of train into train and val")
-        return _deal(manifest, rows, {"train": 0.8, "val": 0.2}, seed)
+        return deal_rows(manifest, rows, {"train": 0.8, "val": 0.2}, seed)
     return manifest
 
 
@@ -67,27 +67,39 @@ def split_by_group(
         raise UserError(f"val={val} and test={test} are no shares that leave clips for training.")
     shares = {"train": 1 - val - test, "val": val, "test": test}
     shares = {split: share for split, share in shares.items() if share > 0}
-    return _deal(manifest, np.arange(len(manifest)), shares, seed)
+    return deal_rows(manifest, np.arange(len(manifest)), shares, seed)
 
 
-def _deal(manifest: Manifest, rows: np.ndarray, shares: dict[str, float], seed: int) -> Manifest:
-    """The manifest with these rows dealt into the splits of `shares`, by those with a label."""
+def cells_of(manifest: Manifest, rows: np.ndarray) -> tuple[Cells, np.ndarray]:
+    """Clips of each group and class among these rows, and the group (len(rows),) of each row.
+
+    Groups are numbered by name, so that the order of the rows decides nothing.
+    """
     columns = manifest.columns
-    bare = rows[columns.label.numbers[rows] == 0]
-    rows = rows[columns.label.numbers[rows] > 0]
     used, group = np.unique(columns.group.codes[rows], return_inverse=True)
-    # Numbered by name, so that the order of the rows decides nothing.
     by_name = pc.sort_indices(columns.group.names.take(pa.array(used))).to_numpy()
     rank = np.empty(len(used), np.int64)
     rank[by_name] = np.arange(len(used))
     group = rank[group]
     label = columns.label if len(rows) == len(manifest) else columns.label.take(rows)
     cells = Cells.count(np.repeat(group, label.numbers), label.codes, len(used), label.names)
+    return cells, group
+
+
+def deal_rows(
+    manifest: Manifest, rows: np.ndarray, shares: dict[str, float], seed: int
+) -> Manifest:
+    """The manifest with these rows dealt into the splits of `shares`, by those with a label."""
+    columns = manifest.columns
+    bare = rows[columns.label.numbers[rows] == 0]
+    rows = rows[columns.label.numbers[rows] > 0]
+    cells, group = cells_of(manifest, rows)
     dealt = deal_groups(cells, shares, seed)
     split = np.full(len(manifest), -1, np.int64)
     split[rows] = dealt[group]
     split[bare] = 0
-    held_out = np.isin(columns.group.codes[bare], used[by_name][dealt > 0])
+    codes = columns.group.codes
+    held_out = np.isin(codes[bare], codes[rows][dealt[group] > 0])
     chosen = split >= 0
     names = pa.array(list(shares), TEXT).take(pa.array(split[chosen]))
     text = pc.replace_with_mask(columns.split.text(), pa.array(chosen), names)

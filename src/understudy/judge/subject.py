@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from understudy.data.folds import read_clips
 from understudy.data.manifest import Manifest
-from understudy.data.sources import read_manifest
 from understudy.errors import UserError
 from understudy.judge.leaks import leaks
 from understudy.recipe import Data, Eval
@@ -181,9 +181,7 @@ def _changes(run: Run, clips: Manifest) -> list[str]:
     """A warning where the table that was named is not what it was when the run took its clips."""
     source, config = run.data["manifest"], run.recipe.data
     try:
-        now = read_manifest(
-            source, allow_shared_groups=config.allow_shared_groups, seed=config.split_seed
-        )
+        now = read_clips(config.model_copy(update={"manifest": source}))
         if now.fingerprint() == clips.fingerprint():
             return []
         changed = f"{source} has changed since the run was trained."

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from understudy.recipe.values import (
     Count,
+    Folds,
     Method,
     NotNegative,
     Number,
@@ -17,6 +18,7 @@ from understudy.recipe.values import (
     Section,
     Seed,
     Share,
+    Text,
     Whole,
 )
 
@@ -74,6 +76,11 @@ class Data(Section):
 
     manifest: Place
     """A manifest (CSV or Parquet) or a folder with one sub-folder per class."""
+    columns: dict[Text, Annotated[Text, Field(coerce_numbers_to_str=True)]] = Field(
+        {}, max_length=20
+    )
+    """What a column of the table is, where its name does not tell: `start_ms: begin`; "" for none.
+    """
     pack: Place | None = None
     """A folder that `understudy data pack` has made of these clips. Their frames are read from
     there, the same as from files with the `short_side` and `jpeg_quality` that it was made with."""
@@ -91,7 +98,12 @@ class Data(Section):
     augment: Augment = Augment()
     pseudo: Pseudo | None = None
     split_seed: Seed = 0
-    """Seed of the split, where the manifest names none."""
+    """Seed of the split, where the manifest names none, and of folds."""
+    folds: Folds = None
+    """Test every clip once, by a student that has not met its group: in so many folds of whole
+    groups, or one group after the other. All of them are trained, one run each."""
+    fold: Count | None = None
+    """Train this one of the folds alone."""
     seed: Seed = 0
     """Seed of every augmentation draw; apart from the seed of training, so that several students
     can see the same pixels."""
@@ -103,6 +115,14 @@ class Data(Section):
     """Accept a manifest in which one group stands in two splits. Its figures are then too good."""
     max_bad_share: Share = 0.05
     """Training stops when more than this share of the clips cannot be read."""
+
+    @model_validator(mode="after")
+    def _fold_is_one_of_the_folds(self) -> Data:
+        if self.fold is not None and self.folds is None:
+            raise ValueError("fold is one of folds; say how many there are")
+        if self.fold is not None and isinstance(self.folds, int) and self.fold > self.folds:
+            raise ValueError(f"there is no fold {self.fold} of {self.folds}")
+        return self
 
     @model_validator(mode="after")
     def _stride_belongs_to_dense(self) -> Data:

@@ -53,6 +53,14 @@ def _plain(value: Any, depth: int = 0) -> Any:
     return value
 
 
+def _folds(value: Any) -> Any:
+    """One sentence for all that is neither a number nor the word."""
+    is_number = isinstance(value, int) and not isinstance(value, bool) and 3 <= value <= 1000
+    if not is_number and value not in (None, "leave-one-group-out"):
+        raise ValueError("folds are a number from 3 to 1000, or leave-one-group-out")
+    return value
+
+
 Number = Annotated[float, BeforeValidator(_no_truth)]
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
@@ -67,3 +75,5 @@ Place = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_wri
 Options = Annotated[dict[str, Any], AfterValidator(_plain)]
 Method = Literal["uniform", "first", "centre", "random_segment", "dense"]
 """Which frames of a clip are taken; see `data/sampling.py`."""
+Folds = Annotated[int | Literal["leave-one-group-out"] | None, BeforeValidator(_folds)]
+"""How often a manifest is dealt into test clips and others; see `data/folds.py`."""

@@ -27,9 +27,9 @@ from typing import Any
 import torch
 
 from understudy.data.fingerprint import fingerprints
+from understudy.data.folds import read_clips
 from understudy.data.loader import EpochBatches
 from understudy.data.pack.reading import with_pack
-from understudy.data.sources import read_manifest
 from understudy.errors import UserError
 from understudy.recipe import Recipe, Train
 from understudy.run import Run, describe_environment, new_run, open_run, write_json, writing
@@ -173,13 +173,10 @@ def _begin(
 
 def _own_clips(run: Run, recipe: Recipe, reporter: Reporter) -> None:
     """Give the run its clips: read, split, and known by their bytes from now on."""
-    data = recipe.data
-    manifest = read_manifest(
-        data.manifest,
-        allow_shared_groups=data.allow_shared_groups,
-        seed=data.split_seed,
-        progress=reporter.note if _is_large(data.manifest) else None,
-    )
+    is_large = _is_large(recipe.data.manifest)
+    manifest = read_clips(recipe.data, progress=reporter.note if is_large else None)
+    for note in manifest.notes:
+        reporter.note(note)
     paths = [manifest.path_of(row) for row in range(len(manifest))]
     many = len(paths) > 10_000
     known = fingerprints(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from understudy.data.background import with_background
+from understudy.data.grouping import Grouping
 from understudy.data.manifest import Manifest, complete_splits
 from understudy.data.media import kind_of
 from understudy.data.sources.folder import from_folder
@@ -23,18 +24,20 @@ def read_manifest(
     background: bool = False,
     seed: int = 0,
     columns: Mapping[str, str] | None = None,
+    grouping: Grouping | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Manifest:
     """Read a table (CSV or Parquet) or a folder with one sub-folder per class, and check it.
 
     Splits are completed as `complete_splits` says. A row without a group is a group of its own.
     background: add rows for what lies between the segments of a video, as `with_background` says.
-    columns: which column of a table is what, see `from_table`. progress: is told what begins and of
-    how many rows: reading, checking, splitting.
+    columns: which column of a table is what, see `from_table`. grouping: another rule for who is
+    who than the column group. progress: is told what begins and of how many rows: reading,
+    checking, splitting.
 
     Raises UserError for anything that is wrong with the table.
     """
-    manifest = read_unchecked(path, progress, columns)
+    manifest = read_unchecked(path, columns=columns, grouping=grouping, progress=progress)
     try:
         if background:
             manifest = with_background(manifest)
@@ -47,8 +50,10 @@ def read_manifest(
 
 def read_unchecked(
     path: str | Path,
-    progress: Callable[[str], None] | None = None,
+    *,
     columns: Mapping[str, str] | None = None,
+    grouping: Grouping | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Manifest:
     """The rows of a table or a folder as they are, whatever is wrong with them.
 
@@ -61,14 +66,16 @@ def read_unchecked(
     if kind == "a folder":
         if columns:
             raise UserError(f"{path} is a folder; columns are those of a table.")
-        return from_folder(path)
-    if kind != "file":
+        manifest = from_folder(path)
+    elif kind != "file":
         raise UserError(
             f"{path} is {kind}; a manifest is a .csv, .tsv or .parquet file, or a folder."
         )
-    if progress is not None:
-        progress(f"reading about {about_rows(path):,} rows of {path}")
-    return from_table(path, columns)
+    else:
+        if progress is not None:
+            progress(f"reading about {about_rows(path):,} rows of {path}")
+        manifest = from_table(path, columns)
+    return manifest if grouping is None else grouping(manifest)
 
 
 def write_manifest(manifest: Manifest, path: str | Path) -> None:

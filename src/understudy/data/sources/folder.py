@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from understudy.data.frame_folder import frames_of
+from understudy.data.grouping import Grouping
 from understudy.data.hidden import is_hidden
 from understudy.data.manifest import Manifest
 from understudy.data.media import MEDIA_SUFFIXES, is_folder, kind_of
@@ -33,17 +33,13 @@ def from_folder(
     already has root/train/<class>/..., root/val and root/test; else the split stays empty. What is
     hidden is no class and no clip; what else was left out, the manifest notes.
 
-    A clip is a group of its own unless one of these says what belongs together:
-    group_by: a regular expression on the path below root; its first bracket is the group.
-    neighbours: files numbered one after another show the same person. Over all classes together, a
-    group takes this many files at least and ends where a new round of the classes begins.
+    A clip is a group of its own unless group_by or neighbours says what belongs together: the
+    pattern and the neighbours of `Grouping`.
 
     Raises UserError for an empty tree, for one that can be read in two ways, and for a rule that
     does not fit a file.
     """
     root = Path(root).absolute()
-    if group_by is not None and neighbours is not None:
-        raise UserError("group_by and neighbours both say what belongs together; give one.")
     if not root.is_dir():
         raise UserError(f"There is no folder {root}.")
     walk = _Walk(root)
@@ -56,11 +52,9 @@ def from_folder(
             f"{root} holds no sub-folder with media. Expected one for each class, with videos, "
             f"pictures or folders of numbered frames.{_one_level_up(walk)}"
         )
-    if group_by is not None:
-        records = [replace(row, group=_matched(group_by, row.path)) for row in records]
-    if neighbours is not None:
-        records = _number_blocks(records, neighbours)
-    return Manifest.from_records(records, root, ignored=walk.ignored, notes=walk.sentences())
+    notes = walk.sentences()
+    manifest = Manifest.from_records(records, root, ignored=walk.ignored, notes=notes)
+    return Grouping(pattern=group_by, neighbours=neighbours)(manifest)
 
 
 @dataclass
@@ -219,43 +213,6 @@ def identity_of(folder: Path) -> tuple[int, int]:
     Raises OSError."""
     found = folder.stat()
     return found.st_dev, found.st_ino
-
-
-def _matched(pattern: str, path: str) -> str:
-    try:
-        match = re.search(pattern, path)
-        group = match[1] if match else None
-    except (re.error, IndexError) as error:
-        raise UserError(
-            f"group_by {pattern!r} is no regular expression with a bracket: {error}"
-        ) from error
-    if not group:
-        raise UserError(f"group_by {pattern!r} finds no group in {path}.")
-    return group
-
-
-def _number_blocks(records: list[Record], size: int) -> list[Record]:
-    if size < 1:
-        raise UserError(f"neighbours={size}: a group takes one file at least.")
-    rows = sorted(range(len(records)), key=lambda row: (_number(records[row].path), row))
-    grouped = list(records)
-    name, members, last = "", 0, ""
-    for row in rows:
-        record = records[row]
-        # A person shows the classes in turn, so a block that ends in mid-round would put one
-        # person into two groups.
-        if members == 0 or (members >= size and str(record.label) <= last):
-            name, members = f"from-{_number(record.path)}", 0
-        members, last = members + 1, str(record.label)
-        grouped[row] = replace(record, group=name)
-    return grouped
-
-
-def _number(path: str) -> int:
-    numbers = re.findall(r"\d+", Path(path).stem)
-    if not numbers:
-        raise UserError(f"neighbours needs a number in every file name; {path} has none.")
-    return int(numbers[-1])
 
 
 def _some(names: list[str]) -> str:
