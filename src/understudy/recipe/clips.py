@@ -10,6 +10,7 @@ from understudy.recipe.values import (
     Count,
     Folds,
     Method,
+    Name,
     NotNegative,
     Number,
     Pixels,
@@ -76,9 +77,7 @@ class Data(Section):
 
     manifest: Place
     """A manifest (CSV or Parquet) or a folder with one sub-folder per class."""
-    columns: dict[Text, Annotated[Text, Field(coerce_numbers_to_str=True)]] = Field(
-        {}, max_length=20
-    )
+    columns: dict[Text, Name] = Field({}, max_length=20)
     """What a column of the table is, where its name does not tell: `start_ms: begin`; "" for none.
     """
     pack: Place | None = None

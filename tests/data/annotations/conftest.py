@@ -56,7 +56,8 @@ def data_from(tmp_path) -> Callable[..., Answer]:
 
     def call(source: str, place: Path, *words: str) -> Answer:
         out = tmp_path / "out.csv"
-        done = CliRunner().invoke(data_app, ["from", source, str(place), str(out), "--overwrite", *words])
+        given = ["from", source, str(place), str(out), "--overwrite", *words]
+        done = CliRunner().invoke(data_app, given)
         if done.exception is not None:
             assert isinstance(done.exception, UserError), done.exc_info
             raise done.exception
