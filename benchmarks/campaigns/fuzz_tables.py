@@ -17,7 +17,9 @@ from campaigns.workshop import Workshop
 FIELDS = ("", " ", "nan", "inf", "-1", "1e308", "1,5", "x" * 100_000, "\x1b[31mred", SCRIPT, "a\0b",
           "../../etc/passwd", "/dev/zero", "|", "left|right", "a\nb", '"', "=1+1", "\udc80",
           "/" + "d/" * 2500, "TRAIN", "unknown", "\u202eetsap", "file:///etc/passwd",
-          "http://localhost:1/a.mp4", "concat:a|b")  # fmt: skip
+          "http://localhost:1/a.mp4", "concat:a|b", "C:\\a.mp4", "..\\..\\a.mp4", "nan", "None",
+          "0:61", "1:02:03:04", "9" * 400 + ":00", "1,500", "cafe\u0301", "['a', 'b']", "/", ".",
+          "a/" * 2000 + "..", "12 ms")  # fmt: skip
 COLUMNS = ["path", "label", "split", "group", "start_s", "end_s"]
 
 
@@ -81,7 +83,18 @@ def _csv(rows: list[list[str]], encoding: str = "utf-8", **options: Any) -> byte
 def _columns(rows: list[list[str]], rng: Random) -> tuple[str, bytes]:
     """The head of the table made wrong."""
     at = rng.randrange(len(COLUMNS))
-    kind = rng.choice(("dropped", "renamed", "twice", "empty", "misspelt", "many", "short rows"))
+    kind = rng.choice(
+        (
+            "dropped",
+            "renamed",
+            "twice",
+            "empty",
+            "misspelt",
+            "many",
+            "short rows",
+            "by another name",
+        )
+    )
     if kind == "dropped":
         rows = [row[:at] + row[at + 1 :] for row in rows]
     elif kind == "twice":
@@ -91,7 +104,24 @@ def _columns(rows: list[list[str]], rng: Random) -> tuple[str, bytes]:
     elif kind == "short rows":
         rows = [rows[0], *(row[: rng.randrange(1, 7)] for row in rows[1:])]
     else:
-        rows[0][at] = {"renamed": "colour", "empty": "", "misspelt": COLUMNS[at] + "s"}[kind]
+        rows[0][at] = {
+            "renamed": "colour",
+            "empty": "",
+            "misspelt": COLUMNS[at] + "s",
+            "by another name": rng.choice(
+                (
+                    "video_id",
+                    "class",
+                    "subject",
+                    "start_frame",
+                    "end_ms",
+                    "begin",
+                    "to",
+                    "fps",
+                    "duration",
+                )
+            ),
+        }[kind]
     return f"column {COLUMNS[at]} {kind}", _csv(rows)
 
 
@@ -107,6 +137,15 @@ def _same(rows: list[list[str]], rng: Random) -> tuple[str, bytes]:
         "one more column": lambda: _csv([[*row, "note"] for row in rows]),
         "blank lines": lambda: _csv(rows) + b"\n\n",
         "semicolons": lambda: _csv(rows, delimiter=";"),
+        "tabs in UTF-16": lambda: _csv(rows, "utf-16", delimiter="\t"),
+        "sep=;": lambda: b"sep=;\r\n" + _csv(rows, delimiter=";"),
+        "empty columns and rows": lambda: _csv([[*row, "", ""] for row in [*rows, [""] * 6]]),
+        "other names": lambda: _csv(
+            [["video_id", "action", "Subset", "signer", "start (s)", "stop"], *rows[1:]]
+        ),
+        "longer spellings": lambda: _csv(
+            [rows[0], *([f"/./{row[0]}", *row[1:]] for row in rows[1:])]
+        ),
     }
     name = rng.choice(sorted(spellings))
     return name, spellings[name]()

@@ -6,9 +6,11 @@ import pytest
 from typer.testing import CliRunner
 
 from understudy.cli.data import data_app
+from understudy.data.folds import read_clips
 from understudy.data.sources import read_manifest
 from understudy.data.sources.table import from_table
 from understudy.errors import UserError
+from understudy.recipe import Data
 
 
 @pytest.fixture
@@ -284,3 +286,16 @@ def test_the_command_says_how_columns_were_read(table, tmp_path):
     assert not again.notes
     done = CliRunner().invoke(data_app, [*words[:2], str(tmp_path / "x.csv"), "--column", "start"])
     assert "give MEANING=NAME" in str(done.exception)
+
+
+def test_a_recipe_says_what_columns_are(table, tmp_path):
+    rows = [f"{n}.mp4,{'ab'[n % 2]},{n}0,{n + 1}0,p{n // 2}" for n in range(20)]
+    place = str(table("path,label,t0,t1,who", *rows))
+    columns = {"start_frame": "t0", "end_frame": "t1", "fps": 10, "group": "who"}
+    data = Data.model_validate({"manifest": place, "columns": columns})
+    for manifest in (read_clips(data), read_clips(data.model_copy(update={"folds": 2, "fold": 1}))):
+        assert times(manifest)[3] == (3.0, 4.0)
+        assert manifest.records[3].group == "p1"
+    (tmp_path / "a").mkdir()
+    with pytest.raises(UserError, match="is a folder; columns are those of a table"):
+        read_clips(data.model_copy(update={"manifest": str(tmp_path)}))

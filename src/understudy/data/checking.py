@@ -68,7 +68,7 @@ def check_splits(manifest: Manifest, allow_shared_groups: bool) -> None:
     if unknown:
         row = manifest.records[int(np.isin(split.codes, unknown).argmax())]
         raise UserError(
-            f"{row.path} is in split {row.split!r}; a split is train, val or test."
+            f"{row.path} is in split {_cut(row.split)}; a split is train, val or test."
             f"{nearest(row.split, SPLITS)}"
         )
     if not allow_shared_groups:

@@ -83,10 +83,11 @@ def _check_enough(cells: Cells, splits: list[str]) -> None:
         if number < len(splits)
     ]
     if few:
+        more = f" and {len(few) - 10} more" if len(few) > 10 else ""
         raise UserError(
             f"Every class needs clips of {len(splits)} groups (people) at least, one for each of "
-            f"{', '.join(splits)}. Too few: {', '.join(few)}. Add groups, leave these classes out, "
-            "or give the splits in the table."
+            f"{', '.join(splits)}. Too few: {', '.join(few[:10])}{more}. Add groups, leave these "
+            "classes out, or give the splits in the table."
         )
 
 

@@ -50,6 +50,7 @@ def read_clips(data: Data, progress: Callable[[str], None] | None = None) -> Man
             data.manifest,
             allow_shared_groups=data.allow_shared_groups,
             seed=data.split_seed,
+            columns=data.columns,
             progress=progress,
         )
     assert data.fold is not None, "folds are trained one by one"
@@ -62,7 +63,7 @@ def read_folds(data: Data, progress: Callable[[str], None] | None = None) -> Man
     Raises UserError as `deal_folds` does, and for a column that holds other folds.
     """
     assert data.folds is not None
-    manifest = read_unchecked(data.manifest, progress=progress)
+    manifest = read_unchecked(data.manifest, columns=data.columns, progress=progress)
     check_rows(manifest)
     if COLUMN in manifest.extras:
         return _given_folds(manifest, data.folds, data.allow_shared_groups)

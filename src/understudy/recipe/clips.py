@@ -10,6 +10,7 @@ from understudy.recipe.values import (
     Count,
     Folds,
     Method,
+    Name,
     NotNegative,
     Number,
     Pixels,
@@ -18,6 +19,7 @@ from understudy.recipe.values import (
     Section,
     Seed,
     Share,
+    Text,
     Whole,
 )
 
@@ -75,6 +77,9 @@ class Data(Section):
 
     manifest: Place
     """A manifest (CSV or Parquet) or a folder with one sub-folder per class."""
+    columns: dict[Text, Name] = Field({}, max_length=20)
+    """What a column of the table is, where its name does not tell: `start_ms: begin`; "" for none.
+    """
     pack: Place | None = None
     """A folder that `understudy data pack` has made of these clips. Their frames are read from
     there, the same as from files with the `short_side` and `jpeg_quality` that it was made with."""

@@ -70,6 +70,8 @@ Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
 Pixels = Annotated[Whole, Field(ge=8, le=8192)]
 Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
 Text = Annotated[str, Field(max_length=4096), AfterValidator(_writable)]
+Name = Annotated[str, Field(max_length=4096, coerce_numbers_to_str=True), AfterValidator(_writable)]
+"""Of something in a user's file, which may be a number."""
 Place = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_writable)]
 """A path, or a name that is looked up."""
 Options = Annotated[dict[str, Any], AfterValidator(_plain)]
