@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from understudy.errors import UserError
 from understudy.recipe import Data, Distill, Teacher
 from understudy.run import open_run
+from understudy.task import MULTI_LABEL, SINGLE_LABEL, Task
 from understudy.teach.teachers import Fitting, FrozenTeacher, create_teacher
 from understudy.teach.teachers.clip import load_tower, probe_head, text_head
 from understudy.teach.train import resume, train
@@ -55,10 +56,16 @@ def no_probe(headless: FrozenTeacher):
     raise AssertionError("nobody asked for a probe")
 
 
-def make(files: Teacher, distill: Distill = Distill(), **changes):  # noqa: B008
+def make(
+    files: Teacher,
+    distill: Distill = Distill(),  # noqa: B008
+    *,
+    task: Task = SINGLE_LABEL,
+    **changes,
+):
     config = files.model_copy(update=changes)
     data = Data(manifest="-", size=48, frames=4)
-    return create_teacher(config, distill, data, CLASSES, no_probe)
+    return create_teacher(config, distill, data, CLASSES, no_probe, task=task)
 
 
 def test_zero_shot_logits_are_those_of_open_clip(files):
@@ -113,6 +120,47 @@ def test_head_that_was_never_trained_is_refused(files):
         make(files, head="none")
     teacher = make(files, Distill(beta=0), head="none")
     assert teacher.facts["head"] == "none"
+
+
+def test_a_zero_shot_head_says_nothing_of_several_labels(files):
+    with pytest.raises(UserError, match=r"not which of them hold.*teacher\.head=probe"):
+        make(files, head="zero-shot", task=MULTI_LABEL)
+    features = make(files, Distill(beta=0), head="zero-shot", task=MULTI_LABEL)
+    assert features.facts["head"] == "zero-shot"
+
+
+def test_a_probe_of_several_labels_is_fitted_on_labelled_clips_alone(
+    files, clips, tmp_path, monkeypatch
+):
+    """Once: a second run finds it in the store."""
+    from understudy.teach import probe
+
+    rows = clips.read_text(encoding="utf-8").split()
+    labels = ["", "|odd"]
+    table = clips.parent / "several-probe.csv"
+    changed = [
+        line if not n else line.replace(",train", f"{labels[n % 2]},train").replace(
+            ",val", f"{labels[n % 2]},val").replace(",test", f"{labels[n % 2]},test")
+        for n, line in enumerate(rows)
+    ]  # fmt: skip
+    path, _, *rest = changed[3].split(",")
+    changed[3] = ",".join([path, "", *rest])
+    table.write_text("\n".join(changed) + "\n", encoding="utf-8")
+    fitted = []
+    fit = probe.probe_head
+    monkeypatch.setattr(probe, "probe_head", lambda *a: fitted.append(a) or fit(*a))
+    recipe = make_recipe(
+        table, teacher=files.model_copy(update={"head": "probe"}).model_dump(), train={"epochs": 1},
+        model={"options": {"backbone": "test_efficientnet", "heads": 2}},
+    )  # fmt: skip
+    run = train(recipe, tmp_path / "runs" / "one")
+    [(fitting, number)] = fitted
+    assert (number, tuple(fitting.targets.shape)) == (4, (29, 4))
+    assert fitting.targets.isfinite().all()
+    assert run.teacher is not None
+    assert 0 < run.teacher["val"]["value"] <= 1
+    train(recipe, tmp_path / "runs" / "two")
+    assert len(fitted) == 1
 
 
 def test_it_looks_at_the_students_frames_at_its_own_size(files):

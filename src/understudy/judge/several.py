@@ -28,8 +28,8 @@ def metrics_of_several(
     clip and no other) at the thresholds; map_without_background, where there is such a class;
     per_class (n: clips of which it holds, threshold, average_precision, precision, recall, f1) and
     warnings. The macro F1 is the mean over classes that hold of or are said of any clip. Intervals:
-    the bootstrap over groups, or over clips where each stands for itself; of exact matches: as of
-    an accuracy.
+    the bootstrap over groups, or over clips where each stands for itself, of average precisions
+    moved to the value; of exact matches: as of an accuracy.
     """
     classes, n, k = predictions.classes, len(predictions), len(predictions.classes)
     index, group_count = group_index(predictions.group)
@@ -48,7 +48,7 @@ def metrics_of_several(
         per_class[name] = {
             "n": size,
             "threshold": EVEN if predictions.thresholds is None else predictions.thresholds[i],
-            "average_precision": intervals.bootstrapped(
+            "average_precision": intervals.of_ranking(
                 precisions[:, i], drawn_precisions[:, i], size
             ),
             "precision": intervals.bootstrapped(
@@ -63,7 +63,7 @@ def metrics_of_several(
         mean, draws = (
             mean_average_precision(one[:, columns]) for one in (precisions, drawn_precisions)
         )
-        return intervals.bootstrapped(mean, draws, known)
+        return intervals.of_ranking(mean, draws, known)
 
     metrics: dict[str, Any] = {
         "task": predictions.task.name,
