@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from understudy.cli.data import data_app
+from understudy.cli.data import data_app, data_csv, data_folds
+from understudy.data.sources import read_manifest
 from understudy.data.stage import film, film_stage
 from understudy.data.stage.film import plan, write_video
 from understudy.data.stage.studio import studio
@@ -17,7 +18,7 @@ from understudy.errors import UserError
 
 QUICK = """
 import sys
-from understudy.cli.data import data_app
+from understudy.cli.data import data_app, data_csv, data_folds
 for words in (
     ["folder", "tree", "f.csv"],
     ["csv", "f.csv", "o.parquet"],
@@ -135,3 +136,23 @@ def test_two_processes_film_no_stage(tmp_path):
         pass
     with pytest.raises(UserError, match="is not empty"), studio(tmp_path, asked):
         pass
+
+
+def test_folds_are_written_down_and_said(tmp_path, monkeypatch, capsys):
+    lines = ["path,label,signer"]
+    lines += [f"{n}.mp4,{'ab'[n % 2]},person {n // 4}" for n in range(24)]
+    (tmp_path / "clips.csv").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    data_csv(Path("clips.csv"), Path("people.csv"), group_column="signer")
+    data_folds("people.csv", Path("folds.csv"), folds=3)
+    said = capsys.readouterr().out
+    assert "fold 1: train 12 of 3, val 4 of 1, test 8 of 2" in said
+    assert "does not look at the splits" in said
+    found = read_manifest("folds.csv")
+    assert sorted(set(found.extras["fold"])) == ["1", "2", "3"]
+    data_folds("folds.csv", Path("each.csv"), leave_one_group_out=True)
+    said = capsys.readouterr().out
+    assert "fold 6: " in said
+    assert "the folds that the table named are replaced" in said
+    with pytest.raises(UserError, match=r"Give --folds K .* or --leave-one-group-out"):
+        data_folds("people.csv", Path("x.csv"))

@@ -117,14 +117,15 @@ def data_folds(
     dealt = deal_folds(table, LEAVE_ONE_GROUP_OUT if folds is None else folds, seed=seed)
     parts = [(one.clip_counts(), one.group_counts()) for one in each_fold(dealt, seed=seed)]
     write_manifest(dealt, out)
-    print_(str(out), f"{len(dealt)} clips, {len(dealt.classes)} classes, {len(parts)} folds")
+    print_(str(out), f"{len(dealt)} clips, {len(dealt.classes)} classes, {len(parts)} folds",
+           "  clips of groups:")  # fmt: skip
     if COLUMN in table.extras:
         print_("  the folds that the table named are replaced")
     if table.splits != ("",):
         print_("  training by folds does not look at the splits that the table names")
     for number, (clips, groups) in enumerate(parts, start=1):
-        told = [f"{split} {clips[split]:>5} clips, {groups[split]} groups" for split in clips]
-        print_(f"  fold {number}: {'; '.join(told)}")
+        told = [f"{split} {clips[split]} of {groups[split]}" for split in clips]
+        print_(f"  fold {number}: {', '.join(told)}")
     for note in dealt.notes:
         print_(f"  {note}")
 
