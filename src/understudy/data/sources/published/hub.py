@@ -12,7 +12,7 @@ from typing import Any
 from understudy.data.manifest import Manifest
 from understudy.data.media import MEDIA_SUFFIXES
 from understudy.data.sources.about import About
-from understudy.data.sources.folder import SPLIT_FOLDERS
+from understudy.data.sources.layout import SPLIT_FOLDERS
 from understudy.data.sources.published.choosing import choose
 from understudy.data.sources.published.gathering import Clip, Place, some
 from understudy.data.sources.published.hub_columns import Chosen, choose_columns, open_hub
