@@ -164,7 +164,7 @@ class _Sink:
         self._last = small
         self._numbers.append(len(self._frames) - 1)
         self._done += 1
-        if self.waiting_bytes >= SHARD_BYTES:
+        if self.waiting_bytes >= SHARD_BYTES * 3 // 2:  # a file too large for one
             self._end_piece()
             self.flush()
 
