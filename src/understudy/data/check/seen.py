@@ -23,7 +23,8 @@ class Seen(BaseModel):
     where it pauses; notes: what else is odd about it, as `MediaInfo` has both. uneven: share of
     frames that lasted over half longer or shorter than is usual. pixel_aspect: width of a
     pixel by its height. turned: whether it is shown otherwise than it is stored. digest: of the
-    pixels of all frames. looks: how frames look, packed as `looks.packed` does; look_times_s: when each was on screen.
+    pixels of all frames. looks: how frames look, packed as `looks.packed` does; look_times_s: when
+    each was on screen.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
