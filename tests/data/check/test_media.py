@@ -68,7 +68,10 @@ def test_rate_pauses_and_shape_are_told(film, table, tmp_path):
     film("one.mp4", 1)
     film("even.mkv", 20)
     names = ["paused.mkv", "uneven.mkv", "one.mp4", "even.mkv"]
-    found = said(check_data(table(*[(n, n[0], "train", n) for n in names])))
+    checked = check_data(table(*[(n, n[0], "train", n) for n in names]))
+    told = [one for one in checked.findings if one.kind in {"pause", "variable_rate", "one_frame"}]
+    assert all(one.rows for one in told), "so that each can be shown"
+    found = said(checked)
     assert ("pause", "paused.mkv", "no frame from 0.4 s to 4.0 s") in found
     assert ("one_frame", "one.mp4", "one frame of 64 x 48") in found
     assert {path for kind, path, _ in found if kind == "variable_rate"} == {"uneven.mkv"}

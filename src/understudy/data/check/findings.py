@@ -74,7 +74,8 @@ KINDS: dict[str, Kind] = {
     ),
     "variable_rate": Kind("note", "Videos whose frames come unevenly", "Read by time."),
     "turned": Kind("note", "Videos shown turned or mirrored", "Read as players show them."),
-    "pixel_aspect": Kind("note", "Videos whose pixels are no squares", "Their shape is named."),
+    "odd": Kind("note", "Videos that are odd in another way", "Read as the note says."),
+    "pixel_aspect": Kind("note", "Videos whose pixels are no squares", "Read as players do."),
 }  # fmt: skip
 
 

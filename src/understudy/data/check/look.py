@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,13 +16,19 @@ from torch import Tensor
 
 from understudy.data.check.looks import LOOKS_PER_S, look_of, packed
 from understudy.data.check.seen import NO_FILE, Seen
-from understudy.data.decode import DecodeError, every_frame, probe, read_frames, read_timeline
+from understudy.data.decode import (
+    DecodeError,
+    every_frame,
+    probe,
+    read_frames,
+    read_timeline,
+    timeline_of,
+)
+from understudy.data.extent import PAUSE_FRAMES
 from understudy.data.media import MediaInfo
 from understudy.data.opening import open_container as open_video
 from understudy.data.pixels import is_turned
 
-GAP, GAP_S = 10, 0.5
-"""A pause is as many times the usual time between two frames, and this long, or longer."""
 _POINTS = 64
 """Pixels along each side that the digest is made of."""
 
@@ -68,6 +73,8 @@ def look_at(path: str, alive: Callable[[], None]) -> Seen:
         fps=info.fps,
         width=info.width,
         height=info.height,
+        gaps=info.pauses_s,
+        notes=info.notes,
         digest=digest.hexdigest() if count else "",
         look_times_s=tuple(times_s),
         looks=packed(looks) if looks else "",
@@ -76,7 +83,7 @@ def look_at(path: str, alive: Callable[[], None]) -> Seen:
 
 
 def _promised(info: MediaInfo) -> int:
-    return info.frames or max(1, round(info.duration_s * info.fps))
+    return info.frames or timeline_of(info).frames
 
 
 def _points(pixels: Tensor) -> bytes:
@@ -92,7 +99,6 @@ class _Header(NamedTuple):
     turned: bool = False
     pixel_aspect: float = 1.0
     uneven: float = 0.0
-    gaps: tuple[tuple[float, float], ...] = ()
 
 
 def _header(path: Path) -> _Header:
@@ -106,23 +112,15 @@ def _header(path: Path) -> _Header:
             if first:
                 for frame in packet.decode():
                     turned, first = is_turned(frame), False  # pyright: ignore
-        return _Header(turned, float(aspect or 1), *_rhythm(np.array(sorted(times), float)))
+        return _Header(turned, float(aspect or 1), _uneven(np.array(sorted(times), float)))
     return _Header()
 
 
-def _rhythm(times_s: np.ndarray) -> tuple[float, tuple[tuple[float, float], ...]]:
-    """Share of frames at another pace than usual, and the pauses, which do not count for it."""
+def _uneven(times_s: np.ndarray) -> float:
+    """Share of frames at another pace than usual; pauses are told apart and do not count."""
     periods = np.diff(times_s)
     periods = periods[periods > 0]
     if len(periods) < 2:
-        return 0.0, ()
-    usual = float(np.median(periods))
-    longest = max(GAP * usual, GAP_S)
-    start_s = float(times_s[0])
-    gaps = tuple(
-        (round(float(a) - start_s, 3), round(float(b) - start_s, 3))
-        for a, b in pairwise(times_s)
-        if b - a > longest
-    )
-    played = periods[periods <= longest]
-    return float((np.abs(played / usual - 1) > 0.5).mean()), gaps
+        return 0.0
+    pace = periods / np.median(periods)
+    return float((np.abs(pace[pace < PAUSE_FRAMES] - 1) > 0.5).mean())

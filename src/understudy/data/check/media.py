@@ -50,27 +50,30 @@ def _of_file(path: str, seen: Seen, records: Mapping[int, Record]) -> Iterator[F
         yield Finding("truncated", path, f"{count}: {seen.reason}", rows, lost)
     if seen.kind == "video" and seen.frames == 1 and seen.reason is None:
         yield Finding("one_frame", path, f"one frame of {seen.width} x {seen.height}", rows)
-    yield from _of_times(path, seen)
+    yield from _of_times(path, seen, rows)
     yield from _of_shape(path, seen, rows)
     if seen.kind != "picture":
         for row, record in records.items():
             yield from _of_part(path, seen, row, record)
 
 
-def _of_times(path: str, seen: Seen) -> Iterator[Finding]:
+def _of_times(path: str, seen: Seen, rows: tuple[int, ...]) -> Iterator[Finding]:
     for start_s, end_s in seen.gaps:
         reason = f"no frame from {start_s:.1f} s to {end_s:.1f} s"
-        yield Finding("pause", path, reason, at_s=(start_s, end_s))
+        yield Finding("pause", path, reason, rows, at_s=(start_s, end_s))
     if seen.uneven > _UNEVEN:
         reason = (
             f"{seen.uneven:.0%} of its frames come at another pace than {seen.fps:.3g} a second"
         )
-        yield Finding("variable_rate", path, reason)
+        yield Finding("variable_rate", path, reason, rows)
 
 
 def _of_shape(path: str, seen: Seen, rows: tuple[int, ...]) -> Iterator[Finding]:
     if seen.turned:
         yield Finding("turned", path, f"shown as {seen.width} x {seen.height}", rows)
+    for note in seen.notes:
+        if not seen.gaps:  # which have findings of their own
+            yield Finding("odd", path, note, rows)
     if abs(seen.pixel_aspect - 1) > _ASPECT:
         reason = f"a pixel is {seen.pixel_aspect:.3g} times as wide as it is high"
         yield Finding("pixel_aspect", path, reason, rows)
@@ -78,7 +81,8 @@ def _of_shape(path: str, seen: Seen, rows: tuple[int, ...]) -> Iterator[Finding]
 
 def _of_part(path: str, seen: Seen, row: int, record: Record) -> Iterator[Finding]:
     """Of the times of a row, against those of its file."""
-    info = MediaInfo(seen.kind or "video", seen.duration_s, seen.fps, None, seen.width, seen.height)
+    info = MediaInfo(seen.kind or "video", seen.duration_s, seen.fps, None, seen.width, seen.height,
+                     pauses_s=seen.gaps)  # fmt: skip
     try:
         part_of(Path(path), info, record.start_s, record.end_s)
     except DecodeError as error:

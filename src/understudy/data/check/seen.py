@@ -20,10 +20,11 @@ class Seen(BaseModel):
     kind: None where nothing of it could be read. reason: why it cannot be read to its end, as a
     `DecodeError` has it; None: it can. frames: that were decoded, until `seconds`; promised: by its
     header, None where that does not say; duration_s: by its header. gaps: (from, to) in seconds,
-    where no frame came for far longer than between the others. uneven: share of the others that
-    lasted over half longer or shorter than is usual. pixel_aspect: width of a pixel by its height.
-    turned: whether it is shown otherwise than it is stored. digest: of the pixels of all frames.
-    looks: how frames look, packed as `looks.packed` does; look_times_s: when each was on screen.
+    where it pauses; notes: what else is odd about it, as `MediaInfo` has both. uneven: share of
+    frames that lasted over half longer or shorter than is usual. pixel_aspect: width of a
+    pixel by its height. turned: whether it is shown otherwise than it is stored. digest: of the
+    pixels of all frames. looks: how frames look, packed as `looks.packed` does; look_times_s: when
+    each was on screen.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +41,7 @@ class Seen(BaseModel):
     pixel_aspect: float = 1.0
     uneven: float = 0.0
     gaps: tuple[tuple[float, float], ...] = ()
+    notes: tuple[str, ...] = ()
     digest: str = ""
     look_times_s: tuple[float, ...] = ()
     looks: str = ""
