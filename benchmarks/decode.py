@@ -114,7 +114,7 @@ def film(folder: Path, codec: str, options: argparse.Namespace) -> Path | None:
     path = folder / f"{codec}.{suffix}"
     try:
         av.Codec(encoder, "w")
-    except av.codec.codec.UnknownCodecError:
+    except ValueError:  # that this FFmpeg has none
         return None
     width, height, count = options.width, options.height, round(options.seconds * 25)
     rng = np.random.default_rng(0)
@@ -180,7 +180,7 @@ def by_pyav(path: Path, times_s: list[float], side: int) -> Tensor:
 
 
 def by_torchcodec(path: Path, times_s: list[float], side: int) -> Tensor:
-    from torchcodec.decoders import VideoDecoder
+    from torchcodec.decoders import VideoDecoder  # pyright: ignore[reportPrivateImportUsage]
 
     decoder = VideoDecoder(str(path), num_ffmpeg_threads=1, seek_mode="exact")
     return small(list(decoder.get_frames_at(numbers_of(times_s)).data), side)

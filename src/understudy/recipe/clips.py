@@ -77,7 +77,7 @@ class Data(Section):
 
     manifest: Place
     """A manifest (CSV or Parquet) or a folder with one sub-folder per class."""
-    columns: dict[Text, Name] = Field({}, max_length=20)
+    columns: dict[Text, Name] = Field(default={}, max_length=20)
     """What a column of the table is, where its name does not tell: `start_ms: begin`; "" for none.
     """
     pack: Place | None = None
