@@ -50,7 +50,12 @@ def known(run: Run, tmp_path: Path) -> Run:
     write_json(copy.path / "teacher.json", teacher)
     skipped = {"row": 1, "path": "x", "reason": "torn"}
     counts = {"train": {"left": 3, "right": 4}, "test": {"left": 1}}
-    data = copy.data | {"counts": counts, "groups": {"train": 2}, "skipped": [skipped]}
+    data = copy.data | {
+        "counts": counts,
+        "clips": {"train": 7, "test": 1},
+        "groups": {"train": 2},
+        "skipped": [skipped],
+    }
     write_json(copy.path / "data.json", data)
     return copy
 
