@@ -104,6 +104,8 @@ def read_halves(data: Path, out: Path) -> list[Half]:
                 rows = list(range(len(manifest))) if first else []
             if rows:
                 own = None if name == "body_gestures" else [groups[row] for row in rows]
+                if name == "sign_words":  # whose groups are pairs of people: some share one
+                    own = [manifest.records[row].split for row in rows]
                 halves.append(Half(name, manifest.take(rows), own, first))
     return halves
 
