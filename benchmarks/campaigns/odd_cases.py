@@ -262,7 +262,7 @@ CASES = [
     Case("columns start_ms, end_ms", _in_milliseconds, _times_kept, _MAPPING),
     Case("columns start_frame, end_frame, fps", _in_frames, _times_kept, _MAPPING),
     Case("Create ML: video,label,start,end", _create_ml, _times_kept, _MAPPING),
-    Case("Label Studio's video timeline", _label_studio, _times_kept),
+    Case("Label Studio's video timeline", _label_studio, _times_kept, ("--fps",)),
 ]
 
 
