@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from understudy.data.background import with_background
@@ -37,6 +38,10 @@ def read_manifest(
 
     Raises UserError for anything that is wrong with the table.
     """
+    if grouping is not None and grouping.column is not None:
+        # The table may have taken it for its groups by its name already.
+        columns = {**(columns or {}), "group": grouping.column}
+        grouping = replace(grouping, column="group")
     manifest = read_unchecked(path, columns=columns, progress=progress)
     try:
         if grouping is not None:
