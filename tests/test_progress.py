@@ -1,6 +1,7 @@
 """Nothing that takes long is silent: what is done is said again, with the time left where known."""
 
 import time
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
@@ -59,6 +60,11 @@ def test_training_in_a_log_or_a_terminal_speaks_within_epochs(kind, monkeypatch,
     assert ("training: 5 of 20 clips, 0 s left" in said) == (kind is Lines)
 
 
+@dataclass
+class Thresholded:
+    thresholds: None = None
+
+
 def test_a_run_is_validated_and_evaluated_in_view(monkeypatch):
     """Whoever reads clips for long takes a tracker and gives every batch through it."""
     from understudy.judge import collect
@@ -70,8 +76,13 @@ def test_a_run_is_validated_and_evaluated_in_view(monkeypatch):
         return iter(parts)
 
     manifest = SimpleNamespace(rows=lambda split: [0, 1, 2])
-    classifier = SimpleNamespace(sampling=None, classes=("a",), task=None)
+    classifier = SimpleNamespace(sampling=None, classes=("a",), task=None, thresholds=None)
     monkeypatch.setattr(collect, "split_loader", lambda *args, **options: [])
-    monkeypatch.setattr(collect, "predict_loader", lambda c, loader, *args, **options: list(loader))
+
+    def predict_loader(classifier, loader, *args, **options):
+        assert not list(loader)
+        return Thresholded()
+
+    monkeypatch.setattr(collect, "predict_loader", predict_loader)
     collect.predict_split(classifier, manifest, "test", track=track)  # pyright: ignore
     assert seen == [("recognising the test split", 3)]
