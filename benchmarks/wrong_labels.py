@@ -77,7 +77,7 @@ def measure(vectors: np.ndarray, labels: np.ndarray, groups: list[str]) -> list[
         changed, given = flipped(labels, seed)
         wrong.append(changed)
         named.append(np.isin(np.arange(len(labels)), [one.clip for one in
-                     doubtful(vectors, given, groups)]))  # fmt: skip
+                     doubtful(vectors, given, groups).found]))  # fmt: skip
     changed, flagged = np.concatenate(wrong), np.concatenate(named)
     index, _ = group_index(groups)
     every = np.tile(index, len(SEEDS))

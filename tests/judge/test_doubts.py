@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from understudy.data.check.findings import by_kind
 from understudy.data.manifest import Manifest
 from understudy.errors import UserError
-from understudy.judge.doubts import doubtful
+from understudy.judge.doubts import TELLS_APART, doubtful
 from understudy.judge.frozen import embed, frozen_backbone, neighbours
 from understudy.record import Record
 from understudy.study.check import Backbone, check
@@ -27,10 +27,10 @@ def test_changed_labels_are_named_with_what_they_were():
     vectors, labels = clusters(4, 30)
     given = labels.copy()
     given[[3, 40, 41, 100]] = [1, 3, 2, 0]
-    found = doubtful(vectors, given, [""] * len(labels))
+    found = doubtful(vectors, given, [""] * len(labels)).found
     assert {doubt.clip: doubt.said for doubt in found} == {3: 0, 40: 1, 41: 1, 100: 3}
     assert all(doubt.probability > doubt.of_label for doubt in found)
-    assert not doubtful(vectors, labels, [""] * len(labels))
+    assert not doubtful(vectors, labels, [""] * len(labels)).found
 
 
 def test_a_clip_is_never_judged_by_its_own_group():
@@ -40,16 +40,23 @@ def test_a_clip_is_never_judged_by_its_own_group():
     given[:3] = 2
     vectors[1], vectors[2] = vectors[0], vectors[0]
     groups[1] = groups[2] = groups[0]
-    assert {doubt.clip for doubt in doubtful(vectors, given, groups)} == {0, 1, 2}
+    assert {doubt.clip for doubt in doubtful(vectors, given, groups).found} == {0, 1, 2}
 
 
 def test_of_rare_classes_nothing_is_said():
     vectors, labels = clusters(3, 30)
     few = np.r_[np.arange(63)]  # three of the last class
-    assert {doubt.clip for doubt in doubtful(vectors[few], labels[few], [""] * 63)} <= set(
+    assert {doubt.clip for doubt in doubtful(vectors[few], labels[few], [""] * 63).found} <= set(
         range(60)
     )
-    assert not doubtful(vectors[:35], labels[:35], [""] * 35)
+    assert not doubtful(vectors[:35], labels[:35], [""] * 35).found
+
+
+def test_it_tells_how_well_the_classes_are_told_apart():
+    vectors, labels = clusters(4, 30)
+    assert doubtful(vectors, labels, [""] * len(labels)).accuracy == 1.0
+    noise = np.random.default_rng(1).normal(size=vectors.shape)
+    assert doubtful(noise, labels, [""] * len(labels)).accuracy < TELLS_APART
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ _UNREADABLE = frozenset({"missing", "unreadable", "no_video", "truncated", "outs
 
 
 def _doubt_labels(checked: Checked, rows: np.ndarray, vectors: np.ndarray) -> None:
-    from understudy.judge.doubts import FEWEST, doubtful
+    from understudy.judge.doubts import FEWEST, TELLS_APART, doubtful
 
     manifest = checked.manifest
     if manifest.is_multi_label:
@@ -91,7 +91,15 @@ def _doubt_labels(checked: Checked, rows: np.ndarray, vectors: np.ndarray) -> No
         checked.unchecked.append(
             f"labels of {len(few)} classes of fewer than {FEWEST} clips: {', '.join(few[:5])}"
         )
-    for doubt in doubtful(vectors, labels, manifest.groups(rows)):
+    doubts = doubtful(vectors, labels, manifest.groups(rows))
+    if doubts.accuracy < TELLS_APART:
+        if doubts.accuracy:
+            checked.unchecked.append(
+                "labels, since this backbone does not tell the classes apart: a probe on it "
+                f"agrees with {doubts.accuracy:.0%} of the labels; {TELLS_APART:.0%} is the least"
+            )
+        return
+    for doubt in doubts.found:
         row = int(rows[doubt.clip])
         said, label = manifest.classes[doubt.said], manifest.classes[labels[doubt.clip]]
         reason = f"labelled {label}; looks like {said} ({doubt.probability:.0%} to "
