@@ -213,7 +213,9 @@ class Child:
 
         def hook(event: str, arguments: tuple[Any, ...]) -> None:
             nonlocal changes
-            if event in ("socket.connect", "socket.getaddrinfo"):
+            # A forkserver of multiprocessing is asked through a socket in a folder of this name.
+            own = "/pymp-" in str(arguments[-1]) if event == "socket.connect" else False
+            if event in ("socket.connect", "socket.getaddrinfo") and not own:
                 os.write(notes, f"connect {event} {arguments[-1]!r}\n".encode())
             elif event in _CHANGES or (event == "open" and _writes(arguments)):
                 changes += 1

@@ -1,5 +1,6 @@
 """Batches are a pure function of seed and epoch, whatever the order, the cache or the workers."""
 
+import errno
 import multiprocessing
 from collections import Counter
 from collections.abc import Sequence
@@ -315,3 +316,19 @@ def test_many_clips_are_timed_by_some_of_them(manifest, monkeypatch):
     monkeypatch.setattr(loader_module, "read_timeline", lambda *a: looked.append(a) or timeline(*a))
     assert clip_seconds(manifest, [0, 1, 2, 3, 4, 5] * 1000) > 0
     assert len(looked) == loader_module.MOST_TIMED
+
+
+def test_a_limit_on_the_size_of_files_does_not_end_a_loader(monkeypatch):
+    def refuse(descriptor: int, size: int) -> None:
+        raise OSError(errno.EFBIG, "File too large")
+
+    monkeypatch.setattr("os.ftruncate", refuse)
+    kept, frames = KeptFrames(10_000), torch.full((2, 3, 4, 5), 7, dtype=torch.uint8)
+    process = multiprocessing.get_context("fork").Process(
+        target=kept.add, args=(Kept(frames, False), "a clip")
+    )
+    process.start()
+    process.join()
+    found = kept.find("a clip")
+    assert found is not None
+    assert torch.equal(found.frames, frames)

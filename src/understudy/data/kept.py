@@ -8,6 +8,7 @@ to some place need only look at what was added since.
 from __future__ import annotations
 
 import hashlib
+import mmap
 import multiprocessing
 import os
 import struct
@@ -95,13 +96,23 @@ def _name_of(key: tuple[Hashable, ...]) -> bytes:
     return hashlib.blake2b(repr(key).encode(), digest_size=16).digest()
 
 
-def _shared_memory(size: int) -> Arena:
+class _Forked(NamedTuple):
+    """Memory that processes forked from this one share; it cannot be handed to others."""
+
+    buffer: mmap.mmap
+
+
+def _shared_memory(size: int) -> Arena | _Forked:
     """Memory that takes room only where it is written to, and is gone with its last process."""
     if not hasattr(os, "memfd_create"):
         return Arena(size)
     # Containers leave /dev/shm, where it would lie otherwise, at 64 MB, and end who writes more.
     descriptor = os.memfd_create("understudy-frames")
-    os.ftruncate(descriptor, size)
+    try:
+        os.ftruncate(descriptor, size)
+    except OSError:  # a limit on the size of files counts for it too
+        os.close(descriptor)
+        return _Forked(mmap.mmap(-1, size))
     arena = Arena(size, descriptor)
     weakref.finalize(arena, os.close, descriptor)
     return arena
