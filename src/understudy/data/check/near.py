@@ -26,7 +26,8 @@ from understudy.progress import Track, untold
 
 WHOLE, WINDOW = 0.86, 0.89
 """Cosines from which two looks are taken for one scene: as they are, and one as a window of the
-other. Both were chosen by benchmarks/leaks.py."""
+other. Both lie above all that different people reach in benchmarks/leaks.py; they were set by hand,
+after a look at all of these data."""
 CANDIDATES = 8
 """Of each clip, in other splits."""
 _WORTH_REFINING = 0.68
