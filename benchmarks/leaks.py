@@ -5,12 +5,12 @@ alarms where there is none.
 
 Four data sets: stills of hand signs (`sign_digits`) and clips made of them (`sign_words`), by
 person; stills of three people (`body_gestures`), who are nowhere named; and the stage, filmed here.
-Each is cut into halves by group. The thresholds in use must lie above all that different people of
-the stage and the first halves reach, by a margin; what that asks for is printed. Rates, by half, are
-those of the thresholds in use. Copies are files written anew: re-encoded, at half the size, cropped
-to 90% and 80% of each side, brighter, darker and, of clips, trimmed by a fifth at either end. Splits:
-by group, where an alarm is false; at random on `body_gestures`, where it is right. Writes
-results/leaks_DATE_HARDWARE.csv.
+Each is cut into halves by group. The thresholds in use must lie above all that different people
+of the stage and the first halves reach, by a margin; what that asks for is printed. Rates, by half,
+are those of the thresholds in use. Copies are files written anew: re-encoded, at half the size,
+cropped to 90% and 80% of each side, brighter, darker and, of clips, trimmed by a fifth at either
+end. Splits: by group, where an alarm is false; at random on `body_gestures`, where it is right.
+Writes results/leaks_DATE_HARDWARE.csv.
 """
 
 from __future__ import annotations
