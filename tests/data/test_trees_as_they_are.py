@@ -305,3 +305,10 @@ def test_looking_at_a_folder_does_not_change_its_clip(tmp_path):
     assert fingerprint(folder) == before
     os.rename(folder / PLAIN[0], folder / "frame_00.png")
     assert fingerprint(folder) != before
+
+
+def test_pictures_named_at_random_are_no_sequences(tree):
+    """As sites of pictures name them: some end in digits, a few by chance alike."""
+    names = ["00caf7a1", "00caf7a12", "3d", "9e4", "b0f3", "c77", "d1d1", "e5f60", "fa9", "ab12"]
+    root = tree(*(f"{label}/photos/{name}.jpg" for label in ("clap", "jump") for name in names))
+    assert len(from_folder(root)) == 2 * len(names)

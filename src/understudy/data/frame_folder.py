@@ -76,6 +76,8 @@ def frames_of(folder: Path) -> Frames:
     is_clip = (
         bool(sequences)
         and None not in keys
+        # Names drawn at random end in digits too, and hardly two of them in a sequence.
+        and len(pictures) >= 2 * len(sizes)
         and not has_folders
         and not any(_suffix(name) in MEDIA_SUFFIXES for name in others)
     )
