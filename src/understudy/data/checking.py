@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from understudy.data.columns import distinct, pc
-from understudy.errors import UserError, nearest
+from understudy.errors import UserError, nearest, short, some_of
 from understudy.record import UNKNOWN, WARMING_UP, is_reserved
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def check_splits(manifest: Manifest, allow_shared_groups: bool) -> None:
     if unknown:
         row = manifest.records[int(np.isin(split.codes, unknown).argmax())]
         raise UserError(
-            f"{row.path} is in split {_cut(row.split)}; a split is train, val or test."
+            f"{row.path} is in split {short(row.split)!r}; a split is train, val or test."
             f"{nearest(row.split, SPLITS)}"
         )
     if not allow_shared_groups:
@@ -102,8 +102,8 @@ def _check_each(manifest: Manifest) -> None:
     if odd_path[place] or odd_group[place]:
         what, text = ("path", row.path) if odd_path[place] else ("group", row.group)
         raise UserError(
-            f"Row {number}: the {what} {_cut(text)} is longer than {LONGEST_PATH} bytes or holds a "
-            "NUL. No file has such a name."
+            f"Row {number}: the {what} {short(text)!r} is longer than {LONGEST_PATH} bytes or "
+            "holds a NUL. No file has such a name."
         )
     if empty[place]:
         raise UserError(f"Row {number} ({row.path}) has an empty label.")
@@ -116,7 +116,7 @@ def _check_each(manifest: Manifest) -> None:
     if odd_label[place]:
         name = next(label.names[c] for c in label.of_row(place) if _is_odd_label(label.names[c]))
         raise UserError(
-            f"Row {number} ({row.path}): the label {_cut(name)} is longer than {LONGEST_LABEL} "
+            f"Row {number} ({row.path}): the label {short(name)!r} is longer than {LONGEST_LABEL} "
             "characters or holds control characters. Rename the class."
         )
     raise UserError(
@@ -141,8 +141,9 @@ def _check_alike(classes: Sequence[str]) -> None:
         other = known.setdefault(plain, name)
         if other != name and len(plain) > 1:
             raise UserError(
-                f"The classes {_cut(other)} and {_cut(name)} differ in nothing but case, blanks or "
-                "hyphens, and would be learned as two. Give them one spelling, or tell them apart."
+                f"The classes {short(other)!r} and {short(name)!r} differ in nothing but case, "
+                "blanks or hyphens, and would be learned as two. Give them one spelling, or tell "
+                "them apart."
             )
 
 
@@ -161,10 +162,6 @@ def _is_odd_label(name: str) -> bool:
     return len(name) > LONGEST_LABEL or any(unicodedata.category(one) == "Cc" for one in name)
 
 
-def _cut(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:60]}...")
-
-
 def _check_twice(manifest: Manifest) -> None:
     ids = manifest.ids().dictionary_encode()
     if len(ids.dictionary) == len(manifest):
@@ -173,7 +170,7 @@ def _check_twice(manifest: Manifest) -> None:
     assert len(found) == len(ids.dictionary)
     twice = manifest.columns.path.take(pa.array(first[counts > 1])).to_pylist()
     raise UserError(
-        f"{len(twice)} clips stand in the manifest more than once: {_some(twice)} Keep one row "
+        f"{len(twice)} clips stand in the manifest more than once: {some_of(twice)}. Keep one row "
         "of each; several labels of one clip are written in one row, as first|second."
     )
 
@@ -193,17 +190,10 @@ def _check_groups(manifest: Manifest) -> None:
         named.append(f"{group.names[int(one)]} ({', '.join(stands_in)})")
     raise UserError(
         f"Groups that stand in more than one split make figures too good; here are "
-        f"{len(shared)}: {_some(named, len(shared))} Correct the table, leave the split column "
-        "empty to have whole groups dealt out, or accept it: data.allow_shared_groups=true in a "
-        "recipe, --allow-shared-groups for understudy data."
+        f"{len(shared)}: {some_of(named, _TOLD, len(shared))}. Correct the table, leave the split "
+        "column empty to have whole groups dealt out, or accept it: data.allow_shared_groups=true "
+        "in a recipe, --allow-shared-groups for understudy data."
     )
 
 
 _TOLD = 5
-
-
-def _some(names: Sequence[str], count: int | None = None) -> str:
-    """The first five names, and how many more there are of `count`."""
-    count = len(names) if count is None else count
-    more = f" and {count - _TOLD} more" if count > _TOLD else ""
-    return f"{', '.join(names[:_TOLD])}{more}."

@@ -152,7 +152,7 @@ def _claimed_end(
     container: InputContainer, last_s: Fraction, start: Fraction, end: Fraction, rate: Fraction
 ) -> Fraction:
     """As the header of the file has it, where packets are missing: a file that breaks off is not
-    shortened in silence."""
+    short in silence."""
     name = container.format.name
     if container.duration is None or name in ESTIMATED:
         return end

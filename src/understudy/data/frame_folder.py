@@ -16,6 +16,7 @@ from pathlib import Path
 
 from understudy.data.hidden import is_hidden
 from understudy.data.media import MEDIA_SUFFIXES, PICTURE_SUFFIXES
+from understudy.errors import some_of
 
 _COPY = re.compile(
     r"(?P<base>.+?)( \(\d+\)|( -|_-)? ?(copy|kopie|copie|copia)( \(?\d+\)?)?)|copy of (?P<of>.+)",
@@ -51,8 +52,9 @@ class Frames:
         if len(self.sequences) < 2:
             return ""
         return (
-            f"its pictures are numbered in {len(self.sequences)} sequences ({_some(self.sequences)}"
-            "); a clip is one. Give each a folder of its own, or take out those that are not meant"
+            f"its pictures are numbered in {len(self.sequences)} sequences "
+            f"({some_of(self.sequences)}); a clip is one. Give each a folder of its own, or "
+            "take out those that are not meant"
         )
 
 
@@ -146,7 +148,3 @@ def _missing(pictures: Iterable[str]) -> int:
     if 2 * count <= len(steps):
         return 0
     return sum(step // usual - 1 for step in steps if step > usual)
-
-
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:5]) + f" and {len(names) - 5} more" * (len(names) > 5)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from understudy.data.loader import make_loader
 from understudy.data.manifest import Manifest
-from understudy.errors import UserError, nearest
-from understudy.judge.predictions import Predictions, some_of
+from understudy.errors import UserError, nearest, some_of
+from understudy.judge.predictions import Predictions
 from understudy.progress import Track, untold
 from understudy.recipe import Data
 from understudy.task import SINGLE_LABEL, Task

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from understudy.errors import UserError
+from understudy.errors import UserError, some_of
 from understudy.judge.evaluate import Evaluation, Source, evaluate, known_evaluation
 from understudy.judge.figures import refuse_unusable
-from understudy.judge.predictions import Predictions, some_of
+from understudy.judge.predictions import Predictions
 from understudy.judge.ranking import average_precisions, mean_average_precision
 from understudy.judge.statistics import (
     group_index,

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from understudy.errors import UserError
-from understudy.judge.predictions import Predictions, counted, some_of
+from understudy.errors import UserError, some_of
+from understudy.judge.predictions import Predictions, counted
 from understudy.judge.statistics import Interval, percentiles, proportion_interval
 
 Figure = dict[str, Any]

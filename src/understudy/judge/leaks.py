@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from understudy.data.fingerprint import fingerprints
 from understudy.data.manifest import Manifest
-from understudy.judge.predictions import some_of
+from understudy.errors import some_of
 
 
 def leaks(trained: Manifest, data: Manifest, rows: Sequence[int]) -> list[str]:

@@ -228,12 +228,6 @@ def _check_columns(table: pa.Table, task: Task, classes: int) -> None:
         raise ValueError(f"target holds {targets.min()} to {targets.max()}, of {classes} classes")
 
 
-def some_of(names: list[str], limit: int = 5) -> str:
-    """The first names of a list, and how many more there are, for messages."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
-
-
 def counted(count: int, noun: str) -> str:
     """A number with its noun, for messages.
 

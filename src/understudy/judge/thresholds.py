@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from understudy.errors import UserError
+from understudy.errors import UserError, some_of
 from understudy.judge.collect import predict_split
 from understudy.judge.figures import refuse_unusable
-from understudy.judge.predictions import some_of
 from understudy.progress import Heartbeat
 from understudy.run import Run, RunClassifier, write_json
 from understudy.run.classifier import file_sha256

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from understudy.data.columns import SEPARATOR, TEXT, as_text, pc
 from understudy.data.sources.layout import SPLIT_FOLDERS
-from understudy.errors import UserError
+from understudy.errors import UserError, short
 
 _NOTHING = ("nan", "NaN", "<NA>", "NaT", "#N/A")
 _NOBODY = (*_NOTHING, "None", "NULL", "null")
@@ -28,8 +28,8 @@ def label_cells(values: pa.Array, name: str, where: str) -> pa.Array:
     rows = _where(pc.match_substring_regex(values, r"^\[.*\]$|^\(.*,.*\)$|^\{.*\}$"))
     if len(rows):
         raise UserError(
-            f"{where}, row {rows[0] + 2}: {_cut(values[int(rows[0])].as_py())} is a list written "
-            f"as text. Several labels of one clip are written as first{SEPARATOR}second."
+            f"{where}, row {rows[0] + 2}: {short(values[int(rows[0])].as_py())!r} is a list "
+            f"written as text. Several labels of one clip are written as first{SEPARATOR}second."
         )
     values = whole_numbers(composed(values))
     return pc.if_else(pc.equal(values, ""), pa.scalar(None, TEXT), values)
@@ -104,7 +104,3 @@ def _refuse_missing(text: pa.Array, words: tuple[str, ...], what: str, where: st
 
 def _where(mask: Any) -> np.ndarray:
     return np.flatnonzero(pc.fill_null(mask, False).to_numpy(zero_copy_only=False))
-
-
-def _cut(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:60]}...")

@@ -16,7 +16,7 @@ from understudy.data.hidden import is_hidden
 from understudy.data.manifest import Manifest
 from understudy.data.media import MEDIA_SUFFIXES, is_folder, kind_of
 from understudy.data.sources.layout import parts_of
-from understudy.errors import UserError
+from understudy.errors import UserError, some_of
 from understudy.record import Record
 
 DEEPEST = 100
@@ -73,7 +73,10 @@ class _Walk:
     def sentences(self) -> list[str]:
         return [
             *self.notes,
-            *(_TOLD[what].format(len(names), _some(names)) for what, names in self.told.items()),
+            *(
+                _TOLD[what].format(len(names), some_of(names, 3))
+                for what, names in self.told.items()
+            ),
         ]
 
 
@@ -212,7 +215,3 @@ def identity_of(folder: Path) -> tuple[int, int]:
     Raises OSError."""
     found = folder.stat()
     return found.st_dev, found.st_ino
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + f" and {len(names) - 3} more" * (len(names) > 3)

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from understudy.data.columns import pc
 from understudy.data.sources.naming import END, START, Found, how_to_say
-from understudy.errors import UserError
+from understudy.errors import UserError, short
 
 LONGEST_ACTION = 30
 """Whole numbers without a unit whose clips last longer, half of them, may be frames as well."""
@@ -64,7 +64,7 @@ def read_times(found: Found, columns: Mapping[str, pa.Array], where: str) -> Tim
     if wrong:
         (row, text), meaning = wrong[0]
         raise UserError(
-            f"{where}, row {row + 2}: {_cut(text)} is no time in {_unit_in_words(meaning)}."
+            f"{where}, row {row + 2}: {short(text)!r} is no time in {_unit_in_words(meaning)}."
             f"{_advice(text)}"
         )
     fps = _frame_rate(found, columns, read, where)
@@ -160,8 +160,8 @@ def _frame_rate(
     if wrong.any():
         row = int(wrong.argmax())
         raise UserError(
-            f"{where}, row {row + 2}: {_cut(columns[rate][row].as_py())} is no number of frames in "
-            f"a second, which {rate} must be where a clip is told in frames."
+            f"{where}, row {row + 2}: {short(columns[rate][row].as_py())!r} is no number of "
+            f"frames in a second, which {rate} must be where a clip is told in frames."
         )
     return rates
 
@@ -226,7 +226,3 @@ def _notes(found: Found, read: Mapping[str, _Read]) -> list[str]:
     if not found.first((*END, "duration_s")):
         notes.append("no column says where clips end: each lasts to the end of its file")
     return notes
-
-
-def _cut(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:60]}...")

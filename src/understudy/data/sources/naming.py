@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from understudy.errors import UserError, nearest
+from understudy.errors import UserError, nearest, short
 
 OWN = ("path", "label", "split", "group", "start_s", "end_s")
 """Columns of a manifest. Where they are there, they are meant."""
@@ -61,7 +61,7 @@ def find_columns(names: Sequence[str], asked: Mapping[str, str], where: str) -> 
     for meaning in ("path", "label"):
         if meaning not in found:
             raise UserError(
-                f"{where} has no column {meaning}. There: {', '.join(map(_short, names))}."
+                f"{where} has no column {meaning}. There: {', '.join(map(short, names))}."
                 f"{nearest(meaning, list(names))} Say which it is: {how_to_say(meaning)}."
             )
     _check_spelling(unused, found, decided, where)
@@ -92,9 +92,9 @@ def check_no_time_is_missed(
         if (lasting or timed) and _holds_times(columns[name]):
             meaning = "duration_s" if lasting else "start_s"
             raise UserError(
-                f"{where}: the column {_short(name)} looks like times of clips in longer videos, "
+                f"{where}: the column {short(name)} looks like times of clips in longer videos, "
                 "and it is not sure how to read it. Say it: "
-                f"{how_to_say(meaning, _short(name))}; further meanings: "
+                f"{how_to_say(meaning, short(name))}; further meanings: "
                 f"{', '.join(MEANINGS[4:])}. Where every clip is a file of its own: "
                 "--column end_s= with nothing after it."
             )
@@ -110,7 +110,7 @@ def _asked(names: Sequence[str], asked: Mapping[str, str], where: str) -> dict[s
         if column and column not in names and not (meaning == "fps" and _is_number(column)):
             raise UserError(
                 f"{where} has no column {column!r} to be {meaning}. There: "
-                f"{', '.join(map(_short, names))}.{nearest(column, list(names))}"
+                f"{', '.join(map(short, names))}.{nearest(column, list(names))}"
             )
     return {meaning: column for meaning, column in asked.items() if column}
 
@@ -132,11 +132,11 @@ def _choose(
     chosen = [one for one in fitting if one[:2] == best]
     if len(chosen) > 1:
         meaning = chosen[0][2]
-        names = " and ".join(_short(name) for *_, name in chosen)
+        names = " and ".join(short(name) for *_, name in chosen)
         meaning = f"{meaning}_s" if meaning in {"start", "end"} else meaning
         raise UserError(
             f"{where} has no column {meaning}, and {names} could each be it. Say which it is: "
-            f"{how_to_say(meaning, _short(chosen[0][3]))}."
+            f"{how_to_say(meaning, short(chosen[0][3]))}."
         )
     for *_, meaning, name in chosen:
         found[meaning] = name
@@ -149,8 +149,8 @@ def _check_spelling(
         close = difflib.get_close_matches(name.lower(), OWN, n=1, cutoff=0.8)
         if close and decided.isdisjoint(_same(close[0])) and not set(_same(close[0])) & set(found):
             raise UserError(
-                f"{where} has a column {_short(name)!r}. Did you mean {close[0]}? Rename it, or "
-                f"say so: {how_to_say(close[0], _short(name))}; if not, --column {close[0]}= with "
+                f"{where} has a column {short(name)!r}. Did you mean {close[0]}? Rename it, or "
+                f"say so: {how_to_say(close[0], short(name))}; if not, --column {close[0]}= with "
                 "nothing after it."
             )
 
@@ -250,10 +250,6 @@ def _is_number(text: str) -> bool:
     return re.fullmatch(r"\d+(\.\d+)?", text) is not None
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 60 else f"{name[:60]}..."
-
-
 _PASSED_ON = frozenset({"id", "fold", "fingerprint"})
 """Kept with the rows, for others to read."""
 
@@ -262,13 +258,13 @@ def notes_of(found: Found) -> list[str]:
     """What is to be said: which columns go by other names, and which are not used."""
     notes = []
     renamed = [
-        f"{meaning} is {_short(found.column_of[meaning])}"
+        f"{meaning} is {short(found.column_of[meaning])}"
         for meaning in OWN
         if found.column_of.get(meaning, meaning) != meaning
     ]
     if renamed:
         notes.append(f"columns by other names: {', '.join(renamed)}")
-    unused = [_short(name) for name in found.unused if name not in _PASSED_ON]
+    unused = [short(name) for name in found.unused if name not in _PASSED_ON]
     if unused:
         more = f" and {len(unused) - 10} more" if len(unused) > 10 else ""
         notes.append(f"columns that are not used: {', '.join(unused[:10])}{more}")

@@ -11,7 +11,6 @@ import posixpath
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import pyarrow as pa
 from understudy.data.columns import TEXT, as_text, pc
 from understudy.data.hidden import is_hidden
 from understudy.data.media import MEDIA_SUFFIXES
-from understudy.errors import UserError
+from understudy.errors import UserError, short, some_of
 
 _MOST_FILES = 1_000_000
 _SUFFIX = r"(?i)\.(" + "|".join(sorted(one[1:] for one in MEDIA_SUFFIXES)) + r")/?$"
@@ -47,14 +46,14 @@ def _check_kind(path: pa.Array, where: str) -> None:
     rows = _where(pc.match_substring_regex(path, r"^[A-Za-z][A-Za-z0-9+.-]+://"))
     if len(rows):
         raise UserError(
-            f"{where}, row {rows[0] + 2}: {_cut(path[int(rows[0])].as_py())} is an address. Media "
+            f"{where}, row {rows[0] + 2}: {short(path[int(rows[0])].as_py())} is an address. Media "
             "are read from disk: fetch them, and write where they lie."
         )
     if os.sep == "/":
         rows = _where(pc.match_substring_regex(path, r"^[A-Za-z]:[\\/]|^\\\\"))
         if len(rows):
             raise UserError(
-                f"{where}, row {rows[0] + 2}: {_cut(path[int(rows[0])].as_py())} is a place on a "
+                f"{where}, row {rows[0] + 2}: {short(path[int(rows[0])].as_py())} is a place on a "
                 "Windows machine. Write paths as seen from the table's folder: clips/a.mp4."
             )
 
@@ -173,18 +172,19 @@ def _with_suffix(path: pa.Array, root: Path, column: str, where: str, notes: lis
         fitting = [] if exists else _fitting(name, known)
         found.append(fitting[0] if len(fitting) == 1 else name)
         if len(fitting) > 1:
-            several.append(f"{_cut(name)} ({', '.join(map(_cut, sorted(fitting)[:3]))})")
+            several.append(f"{short(name)} ({', '.join(map(short, sorted(fitting)[:3]))})")
         elif not exists and not fitting:
-            missing.append(_cut(name))
+            missing.append(short(name))
     mend = "Put the media below the table's folder, or write their paths into a column path."
     if several:
         raise UserError(
-            f"{where}: {len(several)} names of {column} fit several files: {_some(several)} {mend}"
+            f"{where}: {len(several)} names of {column} fit several files: "
+            f"{some_of(several)}. {mend}"
         )
     if missing and column != "path":
         raise UserError(
             f"{where}: no file below {root} belongs to {len(missing)} of {len(names)} names of "
-            f"{column}: {_some(missing)} {mend} To go on without them, take their rows out."
+            f"{column}: {some_of(missing)}. {mend} To go on without them, take their rows out."
         )
     moved = [(a, b) for a, b in zip(names, found, strict=True) if a != b]
     if moved:
@@ -237,13 +237,3 @@ def _put(path: pa.Array, rows: np.ndarray, values: pa.Array) -> pa.Array:
     mask = np.zeros(len(path), bool)
     mask[rows] = True
     return pc.replace_with_mask(path, pa.array(mask), values)
-
-
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"{', '.join(names[:5])}{more}."
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -19,9 +19,9 @@ from understudy.data.manifest import Manifest
 from understudy.data.sources.about import About
 from understudy.data.sources.annotations.media_folder import MediaFolder
 from understudy.data.sources.annotations.reading import Number, read_json, the_file
-from understudy.data.sources.annotations.segments import Segment, some_of, to_manifest
+from understudy.data.sources.annotations.segments import Segment, to_manifest
 from understudy.data.sources.csv_text import read_csv
-from understudy.errors import UserError
+from understudy.errors import UserError, some_of
 
 ABOUT = About(
     "Create ML, annotated videos for action classifiers",
@@ -49,7 +49,7 @@ def read(place: Path, *, media: Path | None = None) -> Manifest:
     names = _columns(file, keys)
     segments = [_segment(file, number, row, names) for number, row in enumerate(rows, start=1)]
     unused = [key for key in keys if key not in names.values()]
-    notes = [f"Columns that are not used: {some_of(unused)}"] if unused else []
+    notes = [f"Columns that are not used: {some_of(unused)}."] if unused else []
     folder = MediaFolder(media or file.absolute().parent)
     return to_manifest(segments, folder, notes, file)
 

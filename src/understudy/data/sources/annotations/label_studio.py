@@ -27,8 +27,8 @@ from understudy.data.sources.annotations.reading import (
     read_bytes,
     the_file,
 )
-from understudy.data.sources.annotations.segments import Segment, some_of, to_manifest
-from understudy.errors import UserError
+from understudy.data.sources.annotations.segments import Segment, to_manifest
+from understudy.errors import UserError, some_of
 
 TOOL = "Label Studio"
 ABOUT = About(
@@ -147,7 +147,7 @@ def read(
             segments.append(Segment(reference, labels, start, end, rate, where))
     if not segments:
         by = sorted({" or ".join(one.by) for task in tasks for one in task.answers if one.by})
-        left_out[f"annotators are there: {some_of(by)} Choose one with --annotator"] = len(by)
+        left_out[f"annotators are there: {some_of(by)}. Choose one with --annotator"] = len(by)
     notes = [f"{count} {what}." for what, count in left_out.items() if count]
     return to_manifest(
         segments, MediaFolder(media or file.absolute().parent, without_hash), notes, file
@@ -253,10 +253,10 @@ def _the_field(file: Path, tasks: Sequence[_Labelled], wanted: str | None) -> st
     if wanted is None and len(names) != 1:
         raise UserError(
             f"{file} holds {'no labels' if not names else 'labels of several fields'}"
-            + (f": {some_of(names)} Say which: --field {names[0]}." if names else ".")
+            + (f": {some_of(names)}. Say which: --field {names[0]}." if names else ".")
         )
     if wanted is not None and wanted not in names:
-        raise UserError(f"{file} has no labels of a field {wanted!r}; there: {some_of(names)}")
+        raise UserError(f"{file} has no labels of a field {wanted!r}; there: {some_of(names)}.")
     return wanted or names[0]
 
 

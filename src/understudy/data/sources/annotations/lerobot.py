@@ -28,9 +28,9 @@ from understudy.data.sources.annotations.reading import (
     read_bytes,
     read_json,
 )
-from understudy.data.sources.annotations.segments import Segment, some_of, to_manifest
+from understudy.data.sources.annotations.segments import Segment, to_manifest
 from understudy.data.sources.layout import SPLIT_FOLDERS
-from understudy.errors import UserError
+from understudy.errors import UserError, some_of
 
 TOOL = "LeRobot"
 ABOUT = About(
@@ -153,7 +153,7 @@ def _camera(file: Path, info: _Info, wanted: str | None) -> str:
     found = [key for key in keys if wanted in (None, key, key.rpartition(".")[2])]
     if len(found) != 1 or info.video_path is None:
         raise UserError(
-            f"{file} has {len(keys)} cameras: {some_of(keys) if keys else 'none that is filmed.'}"
+            f"{file} has {len(keys)} cameras: {some_of(keys) or 'none that is filmed'}."
             + (" Say which is taken: --camera KEY." if keys else "")
         )
     return found[0]

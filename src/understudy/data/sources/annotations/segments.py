@@ -15,7 +15,7 @@ from pathlib import Path
 from understudy.data.manifest import Manifest
 from understudy.data.media import DecodeError
 from understudy.data.sources.annotations.media_folder import MediaFolder, parts_of
-from understudy.errors import UserError
+from understudy.errors import UserError, some_of
 from understudy.record import Record
 
 OVER_S = 0.5
@@ -95,7 +95,7 @@ def to_manifest(
             rows.append(Record(path, tuple(sorted(labels)), first.split, group, start_s, end_s))
     if unreadable:
         told.append(
-            f"{len(unreadable)} videos cannot be read, and were left out: {some_of(unreadable)}"
+            f"{len(unreadable)} videos cannot be read, and were left out: {some_of(unreadable)}."
         )
     if not rows:
         raise UserError(f"{source}: nothing is left to learn from. {' '.join(told)}")
@@ -116,7 +116,7 @@ def to_manifest(
     if unused:
         told.append(
             f"{len(unused)} media below {media.folder} are not labelled, and were left out: "
-            f"{some_of(unused)}"
+            f"{some_of(unused)}."
         )
     return Manifest.from_records(rows, media.folder, notes=told)
 
@@ -131,12 +131,6 @@ def _alone(by_path: dict[str, list[Segment]], source: Path) -> Iterable[tuple[st
         for one in some:
             groups.setdefault(one.group, []).append(one)
         yield from ((path, same) for same in groups.values())
-
-
-def some_of(names: Sequence[str], most: int = 5) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}."
 
 
 _Piece = tuple[float | None, float | None, frozenset[str]]
@@ -245,12 +239,12 @@ def _found(
     if not by_path:
         raise UserError(
             f"None of the {len(missing)} media that {source} names lie below {media.folder} "
-            f"({len(media)} others do): {some_of(missing)} Say where they lie: --media FOLDER."
+            f"({len(media)} others do): {some_of(missing)}. Say where they lie: --media FOLDER."
         )
     if missing:
         told.append(
             f"{len(missing)} of {len(by_reference)} media are not below {media.folder}, and were "
-            f"left out with {lost} labels: {some_of(missing)} Where they lie, --media says."
+            f"left out with {lost} labels: {some_of(missing)}. Where they lie, --media says."
         )
     return by_path
 
@@ -262,7 +256,7 @@ def _seconds(one: Segment, fps: float, duration_s: float, source: Path) -> _Span
     if start_s >= duration_s or end_s > duration_s + OVER_S:
         raise UserError(
             f"{source}: {one.told()}, is past the end of the video, which lasts {duration_s:.2f} s "
-            f"at {fps:.4g} frames a second. Another or a shortened file lies there, or the frames "
+            f"at {fps:.4g} frames a second. Another or a short file lies there, or the frames "
             "were counted at another rate."
         )
     return start_s, end_s, frozenset(one.labels)

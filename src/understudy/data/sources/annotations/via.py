@@ -25,8 +25,8 @@ from understudy.data.sources.annotations.reading import (
     read_bytes,
     the_file,
 )
-from understudy.data.sources.annotations.segments import Segment, some_of, to_manifest
-from understudy.errors import UserError
+from understudy.data.sources.annotations.segments import Segment, to_manifest
+from understudy.errors import UserError, some_of
 
 TOOL = "VIA"
 ABOUT = About(
@@ -111,11 +111,11 @@ def read(place: Path, *, media: Path | None = None, field: str | None = None) ->
     names = sorted({name for name, _ in found})
     if field is None and len(names) > 1:
         raise UserError(
-            f"{file} holds several attributes: {some_of(names)} Say which is the label: --field "
+            f"{file} holds several attributes: {some_of(names)}. Say which is the label: --field "
             f"{names[0]!r}."
         )
     if field is not None and field not in names:
-        raise UserError(f"{file} has no labels of an attribute {field!r}; there: {some_of(names)}")
+        raise UserError(f"{file} has no labels of an attribute {field!r}; there: {some_of(names)}.")
     segments = [segment for name, segment in found if field in (None, name)]
     notes = [f"{count} {what}." for what, count in left_out.items() if count]
     return to_manifest(segments, MediaFolder(media or file.absolute().parent), notes, file)

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from understudy.data.sources.published.annotation_files import Label, read_json, read_rows
-from understudy.data.sources.published.gathering import Clip, labels_of, some
-from understudy.errors import UserError, nearest
+from understudy.data.sources.published.gathering import Clip, labels_of
+from understudy.errors import UserError, nearest, some_of
 
 SPLITS = ("official", "groups")
 COME_ALONG = ("ego4d-eight",)
@@ -84,7 +84,7 @@ def mapped(clips: Sequence[Clip], mapping: Path | None) -> tuple[list[Clip], lis
     if not kept:
         known = [label for label, _ in left_out.most_common()]
         raise UserError(
-            f"{mapping} fits no label of this data set, such as {some(known)}"
+            f"{mapping} fits no label of this data set, such as {some_of(known)}."
             f"{nearest(patterns[0], known)}"
         )
     told = []
@@ -92,10 +92,10 @@ def mapped(clips: Sequence[Clip], mapping: Path | None) -> tuple[list[Clip], lis
         most = [f"{label} ({count:,})" for label, count in left_out.most_common()]
         told.append(
             f"{mapping} leaves out {left_out.total():,} annotations of {len(left_out):,} labels: "
-            f"{some(most)}"
+            f"{some_of(most)}."
         )
     if idle:
-        told.append(f"{mapping}: {len(idle):,} lines fit no label: {some(idle)}")
+        told.append(f"{mapping}: {len(idle):,} lines fit no label: {some_of(idle)}.")
     return kept, told
 
 

@@ -17,7 +17,7 @@ from understudy.data.manifest import Manifest
 from understudy.data.media import FOLDER_FPS, MEDIA_SUFFIXES, PICTURE_SUFFIXES
 from understudy.data.sources.folder import DEEPEST, identity_of
 from understudy.data.sources.published.annotation_files import expected, folder_of, is_dir
-from understudy.errors import UserError
+from understudy.errors import UserError, some_of
 from understudy.record import Record
 
 
@@ -90,10 +90,10 @@ def gather(
         gone = {label for clip in clips for label in labels_of(clip)} - left
         told.append(
             f"{len(missing):,} of {len(clips):,} clips of the annotations are not there: "
-            f"{some(missing)}"
+            f"{some_of(missing)}."
         )
         if gone:
-            told.append(f"No clip is left of {len(gone):,} classes: {some(sorted(gone))}")
+            told.append(f"No clip is left of {len(gone):,} classes: {some_of(sorted(gone))}.")
     if backwards:
         told.append(f"{backwards:,} annotations end before they begin and were left out.")
     if again:
@@ -162,12 +162,6 @@ def _media(
 def _holds_pictures(folder: str) -> bool:
     with os.scandir(folder) as entries:
         return any(os.path.splitext(entry.name)[1].lower() in PICTURE_SUFFIXES for entry in entries)
-
-
-def some(names: Sequence[str], most: int = 5) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}."
 
 
 def labels_of(clip: Clip | Record) -> tuple[str, ...]:

@@ -14,10 +14,10 @@ from understudy.data.media import MEDIA_SUFFIXES
 from understudy.data.sources.about import About
 from understudy.data.sources.layout import SPLIT_FOLDERS
 from understudy.data.sources.published.choosing import choose
-from understudy.data.sources.published.gathering import Clip, Place, some
+from understudy.data.sources.published.gathering import Clip, Place
 from understudy.data.sources.published.hub_columns import Chosen, choose_columns, open_hub
 from understudy.data.sources.published.picture_files import suffix_of, write_once
-from understudy.errors import UserError
+from understudy.errors import UserError, some_of
 from understudy.record import Record
 
 ABOUT = About(
@@ -116,7 +116,7 @@ def _clips_of(
         further = dict(zip(chosen.further, texts, strict=True))
         clips.append(Clip((Place(path),), label, split, digest, further=further))
     if odd:
-        notes.append(f"{len(odd):,} rows hold no picture or video: {some(odd)}")
+        notes.append(f"{len(odd):,} rows hold no picture or video: {some_of(odd)}.")
     return clips, notes
 
 
