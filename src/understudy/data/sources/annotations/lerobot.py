@@ -105,20 +105,17 @@ def read(place: Path, *, media: Path | None = None, camera: str | None = None) -
 _Found = tuple[_Episode, dict[str, int], tuple[float | None, float | None]]
 
 
+_WHOLE = (None, None)
+
+
 def _of_2(place: Path, info: _Info) -> Iterator[_Found]:
     file = place / "meta" / "episodes.jsonl"
     for line in read_bytes(file).splitlines():
         if line.strip():
             one = checked(file, line, _EPISODE, TOOL)
             number = one.episode_index
-            yield (
-                one,
-                {"episode_index": number, "episode_chunk": number // info.chunks_size},
-                (
-                    None,
-                    None,
-                ),
-            )
+            chunk = number // info.chunks_size
+            yield one, {"episode_index": number, "episode_chunk": chunk}, _WHOLE
 
 
 def _of_3(place: Path, key: str) -> Iterator[_Found]:

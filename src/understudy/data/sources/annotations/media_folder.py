@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from understudy.data.hidden import is_hidden
 from understudy.data.media import MEDIA_SUFFIXES, PICTURE_SUFFIXES
 from understudy.data.sources.folder import identity_of, is_media
 from understudy.errors import UserError
@@ -101,7 +102,7 @@ def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
             folders.clear()
             continue
         seen.add(known)
-        folders[:] = sorted(one for one in folders if not one.startswith("."))
+        folders[:] = sorted(one for one in folders if not is_hidden(one))
         yield place, sorted(files)
 
 

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from understudy.data.frame_folder import frames_of
 from understudy.data.manifest import Manifest
-from understudy.data.media import MEDIA_SUFFIXES, PICTURE_SUFFIXES
+from understudy.data.media import MEDIA_SUFFIXES
 from understudy.data.sources.about import About
 from understudy.data.sources.annotations.media_folder import MediaFolder
 from understudy.data.sources.annotations.reading import read_text
@@ -167,18 +168,10 @@ def _count(line: _Line, folder: MediaFolder) -> int | None:
     path = folder.find(line.path)
     if path is None:
         return None
-    files = [
-        one
-        for one in (folder.folder / path).iterdir()
-        if one.suffix.lower() in PICTURE_SUFFIXES and not one.name.startswith(".")
-    ]
-    kinds = sorted({re.sub(r"\d+$", "", one.stem) for one in files})
-    if len(kinds) > 1:
-        raise UserError(
-            f"{folder.folder / path} holds several sequences: {', '.join(kinds[:5])}. Leave the "
-            "one of RGB frames there, and move the others out."
-        )
-    return len(files)
+    frames = frames_of(folder.folder / path)
+    if frames.several:
+        raise UserError(f"{folder.folder / path}: {frames.several}.")
+    return len(frames.pictures)
 
 
 def _names(

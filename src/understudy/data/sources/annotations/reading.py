@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from understudy.data.hidden import is_hidden
 from understudy.data.media import kind_of
 from understudy.errors import UserError
 
@@ -42,7 +43,7 @@ def the_file(place: Path, suffixes: Collection[str], tool: str) -> Path:
         found = sorted(
             one
             for one in place.iterdir()
-            if one.suffix.lower() in suffixes and not one.name.startswith(".")
+            if one.suffix.lower() in suffixes and not is_hidden(one.name)
         )
     except (OSError, ValueError) as error:
         raise UserError(f"{place} cannot be read: {getattr(error, 'strerror', error)}.") from error

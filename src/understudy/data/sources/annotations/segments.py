@@ -7,7 +7,6 @@ with several labels.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from understudy.data.manifest import Manifest
 from understudy.data.media import DecodeError
 from understudy.data.sources.annotations.media_folder import MediaFolder, parts_of
+from understudy.data.sources.stretches import Span, cut_overlaps
 from understudy.errors import UserError, some_of
 from understudy.record import Record
 
@@ -79,7 +79,8 @@ def to_manifest(
     for path, some in _alone(by_path, source):
         first = some[0]
         timed = any(one.start is not None or one.end is not None for one in some)
-        pieces: list[_Piece] = [(None, None, frozenset(n for one in some for n in one.labels))]
+        pieces: Sequence[tuple[float | None, float | None, frozenset[str]]]
+        pieces = [(None, None, frozenset(n for one in some for n in one.labels))]
         if timed:
             try:
                 info = probe(media.folder / path)
@@ -88,7 +89,7 @@ def to_manifest(
                 continue
             spans = [_seconds(one, info.fps, info.duration_s, source) for one in some]
             over += sum(end > info.duration_s + 1 / max(info.fps, 1) for _, end, _ in spans)
-            pieces, cut, dropped = cut_overlaps(spans)
+            pieces, cut, dropped = cut_overlaps(spans, JOINT_S)
             overlaps, joints = overlaps + cut, joints + dropped
         group = first.group or path
         for start_s, end_s, labels in pieces:
@@ -131,65 +132,6 @@ def _alone(by_path: dict[str, list[Segment]], source: Path) -> Iterable[tuple[st
         for one in some:
             groups.setdefault(one.group, []).append(one)
         yield from ((path, same) for same in groups.values())
-
-
-_Piece = tuple[float | None, float | None, frozenset[str]]
-_Span = tuple[float, float, frozenset[str]]
-
-
-def cut_overlaps(spans: Sequence[_Span]) -> tuple[list[_Piece], int, int]:
-    """Spans (start, end, labels) to pieces that don't overlap, in the order of time.
-
-    A span that meets no other stays as it is. Gives how many did overlap as well, and how many
-    pieces between them were too short to keep.
-    """
-    pieces: list[_Piece] = []
-    overlapping = dropped = 0
-    ordered = sorted(spans, key=lambda one: (one[0], one[1], sorted(one[2])))
-    place = 0
-    while place < len(ordered):
-        last, end = place + 1, ordered[place][1]
-        while last < len(ordered) and ordered[last][0] < end:
-            end = max(end, ordered[last][1])
-            last += 1
-        cluster = ordered[place:last]
-        place = last
-        if len({one[:2] for one in cluster}) == 1:
-            labels = frozenset(name for one in cluster for name in one[2])
-            pieces.append((*cluster[0][:2], labels))
-            continue
-        overlapping += len(cluster)
-        for start, stop, labels in _changes(cluster):
-            if stop - start < JOINT_S:
-                dropped += 1
-            else:
-                pieces.append((start, stop, labels))
-    return pieces, overlapping, dropped
-
-
-def _changes(cluster: Sequence[_Span]) -> list[_Span]:
-    """The stretches of a cluster between which its labels change."""
-    turns: list[tuple[float, int, str]] = []
-    for start, end, labels in cluster:
-        for label in labels:
-            turns += [(start, 1, label), (end, -1, label)]
-    turns.sort()
-    held: Counter[str] = Counter()
-    found: list[_Span] = []
-    since, place = turns[0][0], 0
-    while place < len(turns):
-        before, now = frozenset(held), turns[place][0]
-        while place < len(turns) and turns[place][0] == now:
-            _, step, label = turns[place]
-            held[label] += step
-            if not held[label]:
-                del held[label]
-            place += 1
-        if before and before != frozenset(held):
-            found.append((since, now, before))
-        if before != frozenset(held):
-            since = now
-    return found
 
 
 def _check(segments: Sequence[Segment], source: Path) -> None:
@@ -249,7 +191,7 @@ def _found(
     return by_path
 
 
-def _seconds(one: Segment, fps: float, duration_s: float, source: Path) -> _Span:
+def _seconds(one: Segment, fps: float, duration_s: float, source: Path) -> Span:
     rate = fps if one.per_second is None else one.per_second
     start_s = 0.0 if one.start is None else one.start / rate
     end_s = duration_s if one.end is None else one.end / rate

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 from pathlib import Path
 
 from understudy.data.manifest import Manifest
@@ -17,6 +16,7 @@ from understudy.data.sources.published.annotation_files import (
 )
 from understudy.data.sources.published.choosing import choose
 from understudy.data.sources.published.gathering import Clip, Place, gather
+from understudy.data.sources.stretches import stretches
 from understudy.errors import UserError
 
 ABOUT = About(
@@ -80,14 +80,8 @@ def read(
 def segments(actions: list[Action]) -> tuple[list[Segment], int]:
     """Start, end and labels of the longest stretches with the same, one or more, actions; and the
     number of those too short to keep."""
-    bounds = sorted({moment for _, *times in actions for moment in times})
-    found: list[Segment] = []
-    for start_s, end_s in pairwise(bounds):
-        labels = tuple(sorted({name for name, a, b in actions if a <= start_s and end_s <= b}))
-        if found and found[-1][1] == start_s and found[-1][2] == labels:
-            found[-1] = (found[-1][0], end_s, labels)
-        elif labels:
-            found.append((start_s, end_s, labels))
+    spans = [(start_s, end_s, frozenset([name])) for name, start_s, end_s in actions]
+    found = [(start_s, end_s, tuple(sorted(names))) for start_s, end_s, names in stretches(spans)]
     kept = [one for one in found if one[1] - one[0] >= SHORTEST_S]
     return kept, len(found) - len(kept)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from understudy.data.hidden import is_hidden
 from understudy.data.manifest import Manifest
 from understudy.data.media import FOLDER_FPS, MEDIA_SUFFIXES, PICTURE_SUFFIXES
 from understudy.data.sources.folder import DEEPEST, identity_of
@@ -147,7 +148,7 @@ def _media(
     with os.scandir(folder) as entries:
         for entry in entries:
             path = f"{below}{entry.name}"
-            if entry.name.startswith("."):
+            if is_hidden(entry.name):
                 continue
             stem, suffix = os.path.splitext(entry.name)
             if is_dir(entry):
