@@ -288,7 +288,7 @@ def test_a_name_that_two_files_have_is_not_guessed(videos, export, data_from):
 
 
 def test_an_export_that_would_fill_the_memory_is_refused(tmp_path, data_from, monkeypatch):
-    monkeypatch.setattr(reading.blocks, "__defaults__", (5,))
+    monkeypatch.setattr(reading, "MOST_BYTES", 5)
     (tmp_path / "x.json").write_text("[      ]")
     with pytest.raises(UserError, match=r"x.json has more than 5 bytes\. Export it in parts"):
         data_from("label-studio", tmp_path / "x.json")

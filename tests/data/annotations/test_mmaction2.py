@@ -95,7 +95,9 @@ def test_a_first_frame_is_told_from_a_second_label_by_what_is_there(written, fra
 def test_flow_beside_the_frames_is_told(written, frames, data_from):
     frames("some/0")
     frames("some/0", prefix="flow_x_")
-    with pytest.raises(UserError, match=r"2 sequences \(flow_x_#\.jpg, img_#\.jpg\); a clip is one"):
+    with pytest.raises(
+        UserError, match=r"2 sequences \(flow_x_#\.jpg, img_#\.jpg\); a clip is one"
+    ):
         data_from("mmaction2", written(list="some/0 10 1\n") / "list.txt")
 
 

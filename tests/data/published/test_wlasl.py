@@ -117,7 +117,7 @@ def test_what_is_absurd_in_the_file_is_refused_with_its_place(lay, key, value):
     words = glosses()
     words[1]["instances"][2][key] = value
     place = lay({"WLASL_v0.3.json": words}, videos(1, 2, 3))
-    with pytest.raises(UserError, match=rf"WLASL_v0.3.json.* at 1 -> instances -> 2 -> {key}"):
+    with pytest.raises(UserError, match=rf"WLASL_v0.3.json.*: 1\.instances\.2\.{key}: "):
         read_source("wlasl", place, {})
 
 

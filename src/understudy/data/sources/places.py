@@ -37,6 +37,10 @@ def one_spelling(path: pa.Array, root: Path, column: str, where: str, notes: lis
     path = _slashes(path, root, notes)
     path = _normal(path, root)
     path = _composed(path, root)
+    outside = _where(pc.match_substring_regex(path, r"^/|^\.\./"))
+    if len(outside):
+        first = short(path[int(outside[0])].as_py())
+        notes.append(f"{len(outside)} paths lead out of the table's folder, as {first}")
     if _ignores_case(root):
         path = _one_case(path)
     return _with_suffix(path, root, column, where, notes)

@@ -11,13 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from understudy.data.hidden import is_hidden
 from understudy.data.media import kind_of
+from understudy.data.sources import outside_files
 from understudy.errors import UserError
 
 MOST_BYTES = 32_000_000
 """Of one annotation file: a hundred thousand segments, which take thirty times the memory."""
 MOST_XML_BYTES = 256_000_000
 """Of one in XML, of which little is kept: CVAT writes every box of every frame."""
-_BLOCK = 2**20
+_MEND = "Export it in parts."
 
 Content = TypeVar("Content")
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -58,31 +59,17 @@ def the_file(place: Path, suffixes: Collection[str], tool: str) -> Path:
 
 def blocks(path: Path, most: int = MOST_BYTES) -> Iterator[bytes]:
     """The bytes of a file. Raises UserError for what is no file, cannot be read or is too large."""
-    size = 0
-    try:
-        if (kind := kind_of(path)) != "file":
-            raise UserError(f"{path} is {kind}, not a file.")
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                size += len(block)
-                if size > most:
-                    raise UserError(f"{path} has more than {most:,} bytes. Export it in parts.")
-                yield block
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    return outside_files.blocks(path, most, _MEND)
 
 
 def read_bytes(path: Path) -> bytes:
     """All bytes but a byte order mark. Raises UserError as `blocks` does."""
-    return b"".join(blocks(path)).removeprefix(b"\xef\xbb\xbf")
+    return outside_files.read_bytes(path, MOST_BYTES, _MEND)
 
 
 def read_text(path: Path) -> str:
     """The text of a file. Raises UserError for what is no text in UTF-8."""
-    try:
-        return read_bytes(path).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no text in UTF-8: {error}.") from error
+    return outside_files.read_text(path, MOST_BYTES, _MEND)
 
 
 def read_json(path: Path, schema: TypeAdapter[Content], tool: str) -> Content:
@@ -102,9 +89,5 @@ def faults_of(path: Path, tool: str, where: str = "") -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        problem = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join([where] * bool(where) + [str(one) for one in problem["loc"]])[:200]
-        more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise UserError(
-            f"{path} is no export of {tool}: {place + ': ' if place else ''}{problem['msg']}{more}."
-        ) from None
+        fault = outside_files.fault_of(error, where)
+        raise UserError(f"{path} is no export of {tool}: {fault}.") from None

@@ -17,7 +17,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from understudy.data.media import is_folder, kind_of
+from understudy.data.hidden import is_hidden
+from understudy.data.media import is_folder
+from understudy.data.sources import outside_files
 from understudy.errors import UserError
 
 Seconds = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
@@ -27,6 +29,7 @@ Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^/\\\x00-\
 Label = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^|\x00-\x1f]+$")]
 """What a class is called. In tables | stands between several of them."""
 
+_MEND = "Fetch it again."
 LARGEST = 2**31
 """Bytes of an annotation file. The largest that is published, of Ego4D, has about 1 GB."""
 MANY = 1000
@@ -86,7 +89,7 @@ def _entries(folder: Path) -> list[tuple[Path, bool]]:
     """Regular files and, unless there are a thousand, folders of a folder, none of them hidden."""
     try:
         with os.scandir(folder) as entries:
-            found = [(Path(one.path), is_dir(one)) for one in entries if one.name[0] != "."]
+            found = [(Path(one.path), is_dir(one)) for one in entries if not is_hidden(one.name)]
     except OSError as error:
         raise UserError(f"{folder} cannot be read: {error.strerror or error}.") from error
     many = sum(is_folder for _, is_folder in found) >= MANY
@@ -101,33 +104,26 @@ def is_dir(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def read_json(path: Path, schema: Any, mend: str = "Fetch it again.") -> Any:
+def read_json(path: Path, schema: Any, mend: str = _MEND) -> Any:
     """What a JSON file holds, checked by a type that pydantic knows. mend: what to do where it is
     another. Raises UserError."""
     content = read_content(path)
     try:
         return TypeAdapter(schema).validate_json(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = " -> ".join(str(step) for step in first["loc"])
-        where = f" at {place[:200]}" if place else ""
-        raise UserError(
-            f"{path} does not hold what was expected: {first['msg']}{where}. {mend}"
-        ) from error
+        fault = outside_files.fault_of(error)
+        raise UserError(f"{path} does not hold what was expected: {fault}. {mend}") from error
     except (RecursionError, MemoryError) as error:
         raise UserError(f"{path} is too large or too deep to be read.") from error
 
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file in UTF-8, stripped, without empty ones. Raises UserError."""
-    return [line.strip() for line in re.split(r"[\r\n]+", _text(path)) if line.strip()]
-
-
-def _text(path: Path) -> str:
-    try:
-        return read_content(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no text in UTF-8: {error}. Fetch it again.") from error
+    return [
+        line.strip()
+        for line in re.split(r"[\r\n]+", outside_files.read_text(path, LARGEST, _MEND))
+        if line.strip()
+    ]
 
 
 def read_rows(path: Path, columns: str) -> Iterator[dict[str, str]]:
@@ -135,7 +131,10 @@ def read_rows(path: Path, columns: str) -> Iterator[dict[str, str]]:
 
     Raises UserError for a missing column or a row of another width.
     """
-    rows = csv.reader(io.StringIO(_text(path), newline=""), skipinitialspace=True)
+    rows = csv.reader(
+        io.StringIO(outside_files.read_text(path, LARGEST, _MEND), newline=""),
+        skipinitialspace=True,
+    )
     try:
         header = [name.strip() for name in next(rows, [])]
         missing = [name for name in columns.split() if name not in header]
@@ -151,7 +150,7 @@ def read_rows(path: Path, columns: str) -> Iterator[dict[str, str]]:
                 )
             yield dict(zip(header, row, strict=True))
     except csv.Error as error:
-        raise UserError(f"{path} is no readable CSV file: {error}. Fetch it again.") from error
+        raise UserError(f"{path} is no readable CSV file: {error}. {_MEND}") from error
 
 
 def seconds_of(text: str, path: Path) -> float:
@@ -166,14 +165,4 @@ def seconds_of(text: str, path: Path) -> float:
 
 def read_content(path: Path) -> bytes:
     """The bytes of a regular file of no absurd size. Raises UserError."""
-    try:
-        if (kind := kind_of(path)) != "file":
-            raise UserError(f"{path} is {kind}, not a file.")
-        if path.stat().st_size > LARGEST:
-            raise UserError(
-                f"{path} has {path.stat().st_size:,} bytes; no file of a data set here has more "
-                f"than {LARGEST:,}."
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return outside_files.read_bytes(path, LARGEST, _MEND)
