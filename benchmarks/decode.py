@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -180,15 +181,14 @@ def by_pyav(path: Path, times_s: list[float], side: int) -> Tensor:
 
 
 def by_torchcodec(path: Path, times_s: list[float], side: int) -> Tensor:
-    from torchcodec.decoders import VideoDecoder  # pyright: ignore[reportPrivateImportUsage]
-
-    decoder = VideoDecoder(str(path), num_ffmpeg_threads=1, seek_mode="exact")
+    # By name: it is no dependency, and where it is missing it is left out.
+    decoders = import_module("torchcodec.decoders")
+    decoder = decoders.VideoDecoder(str(path), num_ffmpeg_threads=1, seek_mode="exact")
     return small(list(decoder.get_frames_at(numbers_of(times_s)).data), side)
 
 
 def by_decord(path: Path, times_s: list[float], side: int) -> Tensor:
-    import decord
-
+    decord = import_module("decord")
     reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
     pixels = torch.from_numpy(reader.get_batch(numbers_of(times_s)).asnumpy())
     return small([frame.permute(2, 0, 1).contiguous() for frame in pixels], side)

@@ -150,7 +150,7 @@ def test_without_a_network_it_says_so_at_once(
     artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(hub.HUB_FOLDER, raising=False)
-    monkeypatch.setattr(hub, "_reachable", lambda: False)
+    monkeypatch.setattr(hub, "is_reachable", lambda: False)
     with pytest.raises(UserError, match="cannot be reached"):
         push_to_hub(artifact, NAME, run=None)
     with pytest.raises(UserError, match="was not fetched before"):
@@ -277,7 +277,7 @@ def listing(monkeypatch: pytest.MonkeyPatch, files: dict[str, int]) -> None:
     """A hub that holds files of these sizes, of which none may be fetched."""
     import huggingface_hub
 
-    monkeypatch.setattr(hub, "_reachable", lambda: True)
+    monkeypatch.setattr(hub, "is_reachable", lambda: True)
     monkeypatch.setattr(hub, "_sizes", lambda repo, revision: files)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("asked"))
 

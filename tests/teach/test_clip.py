@@ -262,7 +262,7 @@ def test_mistakes_are_named(files, changes, message):
 
 
 def test_without_network_and_weights_it_says_which_file_to_fetch(monkeypatch, tmp_path):
-    monkeypatch.setattr("understudy.teach.teachers.clip._reachable", lambda _: False)
+    monkeypatch.setattr("understudy.teach.teachers.clip.is_reachable", lambda: False)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
     with pytest.raises(UserError) as caught:
         load_tower(Teacher(kind="clip"))

@@ -15,17 +15,15 @@ import logging
 import os
 import re
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
-from urllib.request import getproxies
 
 from understudy.errors import UserError
+from understudy.hub_address import is_reachable
 from understudy.run import Run, write_json, write_text
 from understudy.ship.artifact import Artifact, open_artifact
 from understudy.ship.card import render_card
@@ -36,9 +34,6 @@ from understudy.ship.reading import MOST_BYTES
 
 HUB_FOLDER = "UNDERSTUDY_HUB"
 """Environment variable: a folder to use as the hub."""
-
-REACH_S = 3.0
-"""Seconds to wait for the hub's address; its client would try again for most of a minute."""
 
 MOST_BROKEN = 10
 """Connections that may break off while one model is fetched."""
@@ -102,7 +97,7 @@ def fetch_from_hub(name: str, *, revision: str | None = None) -> Path:
 
     import huggingface_hub
 
-    online = _reachable()
+    online = is_reachable()
     known: dict[str, Any] = {"revision": revision, "local_files_only": not online}
     with _plain_errors(repo, "fetched"):
         listed = _sizes(repo, revision) if online else {}
@@ -235,7 +230,7 @@ def _require_hub(repo: str, what: str) -> None:
 
     if constants.HF_HUB_OFFLINE:
         raise UserError(f"HF_HUB_OFFLINE is set. Unset it to {what} {repo}.")
-    if not _reachable():
+    if not is_reachable():
         raise UserError(
             f"The hub ({constants.ENDPOINT}) cannot be reached from here. The artifact itself is "
             f"done; publish it from a machine with a network, or set {HUB_FOLDER} to a folder that "
@@ -246,23 +241,6 @@ def _require_hub(repo: str, what: str) -> None:
             f"To {what} {repo} the hub wants to know who you are. Run: hf auth login, or set "
             "HF_TOKEN."
         )
-
-
-def _reachable() -> bool:
-    """Whether something answers at the hub's address. Behind a proxy only the client can tell."""
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    if getproxies():
-        return True
-    address = urlparse(constants.ENDPOINT)
-    port = address.port or (80 if address.scheme == "http" else 443)
-    try:
-        socket.create_connection((address.hostname or "", port), timeout=REACH_S).close()
-    except OSError:
-        return False
-    return True
 
 
 class _Patience(logging.Filter):

@@ -6,17 +6,15 @@ mean of the L2-normalised embeddings of its frames.
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlparse
-from urllib.request import getproxies
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from understudy.errors import UserError, nearest
+from understudy.hub_address import is_reachable
 from understudy.models.layers import Normalize, spread_real, time_mask
 from understudy.recipe import Data, Distill, Teacher
 from understudy.task import Task
@@ -304,7 +302,7 @@ def _fetch(architecture: str, config: Teacher, tag: dict[str, Any]) -> Path:
         if isinstance(cached, str):
             return Path(cached)
     reason = "no copy on the hub is known"
-    if repository and not _reachable(constants.ENDPOINT):
+    if repository and not is_reachable():
         reason = "the hub cannot be reached from here"
     elif repository:
         for name in names:
@@ -319,14 +317,3 @@ def _fetch(architecture: str, config: Teacher, tag: dict[str, Any]) -> Path:
         f"--set teacher.weights_file=PATH. Or put it into the hub's cache, {constants.HF_HUB_CACHE}"
         "."
     )
-
-
-def _reachable(endpoint: str) -> bool:
-    """Whether the hub's name resolves; its client would retry for most of a minute to find out."""
-    if getproxies():
-        return True
-    try:
-        socket.getaddrinfo(urlparse(endpoint).hostname, 443)
-    except OSError:
-        return False
-    return True

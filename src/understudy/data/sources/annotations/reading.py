@@ -46,6 +46,8 @@ def the_file(place: Path, suffixes: Collection[str], tool: str) -> Path:
             for one in place.iterdir()
             if one.suffix.lower() in suffixes and not is_hidden(one.name)
         )
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
         raise UserError(f"{place} cannot be read: {getattr(error, 'strerror', error)}.") from error
     if len(found) != 1:

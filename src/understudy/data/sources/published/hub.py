@@ -30,7 +30,6 @@ ABOUT = About(
         "pictures inside of tables are written into the folder that --pictures names",
     ),
 )
-_SPLITS = SPLIT_FOLDERS | {"dev": "val"}
 FEW = 20
 """Clips of a split, from which it is no chance that all of them have the one same label."""
 
@@ -57,7 +56,7 @@ def read(
     clips: list[Clip] = []
     notes: list[str] = []
     for name, table in tables.items():
-        split = "train" if len(tables) == 1 else _SPLITS.get(name.lower())
+        split = "train" if len(tables) == 1 else SPLIT_FOLDERS.get(name.lower())
         if split is None:
             raise UserError(
                 f"Its splits are {', '.join(tables)}; {name} is no train, validation or test. Give "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from understudy.data.manifest import OWN_COLUMNS
 from understudy.errors import UserError, nearest
+from understudy.hub_address import is_reachable
 
 LABELS = ("label", "labels", "action", "class")
 """What a column of labels is called, if not by its kind."""
@@ -45,7 +47,8 @@ def open_hub(place: Path, config: str | None) -> tuple[dict[str, Any], Path]:
         if Path(place).is_file():
             opened: Any = datasets.load_dataset("parquet", data_files={"train": name})
         else:
-            opened = datasets.load_dataset(name, config)
+            with _at_once(asks_hub=not is_here):
+                opened = datasets.load_dataset(name, config)
     except (ConnectionError, TimeoutError) as error:
         raise UserError(
             f"{name} is not here, and the hub was not reached: {_line(error)} Without a network, "
@@ -64,6 +67,20 @@ def open_hub(place: Path, config: str | None) -> tuple[dict[str, Any], Path]:
         return dict(opened), Path(settings.HF_CACHE_HOME).absolute()
     folder = Path(place).absolute()
     return dict(opened), folder if folder.is_dir() else folder.parent
+
+
+@contextmanager
+def _at_once(*, asks_hub: bool) -> Iterator[None]:
+    """The library looks into its cache alone where the hub cannot be reached: it would ask it for
+    half a minute."""
+    from datasets import config
+
+    before = config.HF_HUB_OFFLINE
+    config.HF_HUB_OFFLINE = before or (asks_hub and not is_reachable())
+    try:
+        yield
+    finally:
+        config.HF_HUB_OFFLINE = before
 
 
 def choose_columns(features: Any, media: str | None, label: str | None) -> Chosen:
