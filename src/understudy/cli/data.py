@@ -118,7 +118,7 @@ def data_folds(
     parts = [(one.clip_counts(), one.group_counts()) for one in each_fold(dealt, seed=seed)]
     write_manifest(dealt, out)
     print_(str(out), f"{len(dealt)} clips, {len(dealt.classes)} classes, {len(parts)} folds",
-           "  clips of groups:")  # fmt: skip
+           "  clips, and of how many groups (people):")  # fmt: skip
     if COLUMN in table.extras:
         print_("  the folds that the table named are replaced")
     if table.splits != ("",):
